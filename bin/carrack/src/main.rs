@@ -1,0 +1,4 @@
+//! Arguments and wiring; no logic.
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The supervisor: parent of one container.
+
+fn main() {}

@@ -1,0 +1,2 @@
+//! redb: typed tables, versions, group commit, an explicit cache bound
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Logs, metrics, request ids
+#![forbid(unsafe_code)]

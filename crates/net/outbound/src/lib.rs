@@ -1,0 +1,2 @@
+//! The only code that dials out
+#![forbid(unsafe_code)]

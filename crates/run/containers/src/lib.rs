@@ -1,0 +1,2 @@
+//! The one container lifecycle, owner-tagged: create, start, exec, logs, events, stats
+#![forbid(unsafe_code)]

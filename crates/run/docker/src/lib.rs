@@ -1,0 +1,2 @@
+//! Docker's model: names, defaults, restart policies, links, prune
+#![forbid(unsafe_code)]

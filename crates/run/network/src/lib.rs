@@ -1,0 +1,2 @@
+//! Bridges, addresses, nftables maps, published ports
+#![forbid(unsafe_code)]

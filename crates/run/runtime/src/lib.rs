@@ -1,0 +1,2 @@
+//! OCI runtime spec to plan (pure) to process
+#![forbid(unsafe_code)]

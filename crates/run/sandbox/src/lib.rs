@@ -1,0 +1,2 @@
+//! Parked sandboxes: namespaces, veth, cgroup leaf, supervisor and init made ahead; pool, create, join, destroy in batches
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Seccomp profile to classic BPF; pure
+#![forbid(unsafe_code)]

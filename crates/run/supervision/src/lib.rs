@@ -1,0 +1,2 @@
+//! The daemon-supervisor protocol: versioned frames with descriptors
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Volumes, copy-up, subpath
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Chores: test images, tidy, benches.
+
+fn main() {}
