@@ -6,7 +6,9 @@
 //! the type beside the text.
 #![forbid(unsafe_code)]
 
+mod digest;
 mod error_kind;
 pub mod runtime;
 
+pub use digest::{Algorithm, ChainId, DiffId, Digest, DigestError, Digester, chain_ids};
 pub use error_kind::ErrorKind;
