@@ -1,0 +1,7 @@
+//! End-to-end tests: the built program, driven from outside.
+//!
+//! One module a promise. `cargo test -p carrack-tests --test e2e -- network`
+//! runs a part; they need root and run one after the other.
+#![forbid(unsafe_code)]
+
+mod docker_cli;

@@ -1,0 +1,375 @@
+//! The engine under test: Carrack, or dockerd to prove a case.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::shell::{Output, Terminal, finish};
+use super::wait::until;
+use super::world::{World, child_of};
+use super::{carrack_bin, images};
+
+/// Longest time a daemon may take to answer, and to stop.
+const DAEMON_BOUND: Duration = Duration::from_secs(30);
+/// Longest time a single command of a test may take.
+const COMMAND_BOUND_S: u32 = 90;
+/// Lines of the daemon's log shown when something fails.
+const LOG_LINES_SHOWN: usize = 40;
+
+/// Which engine answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The built program.
+    Carrack,
+    /// Debian's dockerd, the peer that shows a case to be right.
+    Dockerd,
+}
+
+impl Kind {
+    /// `CARRACK_E2E_ENGINE`: `carrack` (or not set) or `dockerd`.
+    pub fn from_env() -> Self {
+        match std::env::var("CARRACK_E2E_ENGINE").as_deref() {
+            Ok("dockerd") => Self::Dockerd,
+            _ => Self::Carrack,
+        }
+    }
+}
+
+/// How an engine is started.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Further arguments of the daemon.
+    pub args: Vec<String>,
+    /// Another program than the built one, such as a newer build.
+    pub program: Option<PathBuf>,
+}
+
+/// A running engine in a world of its own.
+#[derive(Debug)]
+pub struct Engine {
+    kind: Kind,
+    options: Options,
+    daemon: Option<(Child, u32)>,
+    loaded: BTreeSet<String>,
+    // Last: everything above lives in it.
+    world: World,
+}
+
+impl Engine {
+    /// Starts one in a fresh world, and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not come up; with the end of its log.
+    pub fn start(options: Options) -> Result<Self> {
+        let world = World::new()?;
+        for dir in ["data", "w", "docker-config"] {
+            fs::create_dir_all(world.dir().join(dir))?;
+        }
+        let kind = Kind::from_env();
+        let mut engine = Self { kind, options, daemon: None, loaded: BTreeSet::new(), world };
+        engine.boot()?;
+        Ok(engine)
+    }
+
+    /// Starts the daemon (again), and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not come up; with the end of its log.
+    pub fn boot(&mut self) -> Result<()> {
+        let data = self.world.dir().join("data");
+        let (program, mut args) = match self.kind {
+            Kind::Carrack => {
+                let program = self.options.program.clone().unwrap_or_else(carrack_bin);
+                (program, vec!["daemon".to_owned(), "--exec-root=/run/carrack".to_owned()])
+            }
+            Kind::Dockerd => (
+                PathBuf::from("dockerd"),
+                vec!["--exec-root=/run/docker".to_owned(), "--pidfile=/run/docker.pid".to_owned()],
+            ),
+        };
+        args.push(format!("--data-root={}", data.display()));
+        args.push(format!("-H={}", self.host()));
+        args.extend(self.options.args.iter().cloned());
+        let log_path = self.log_path();
+        let log = File::options().create(true).append(true).open(&log_path)?;
+        let mut child = self
+            .world
+            .daemon(&program)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        let socket = self.socket();
+        let nsenter = child.id();
+        let pid = until("the daemon answers", DAEMON_BOUND, || {
+            if let Ok(Some(status)) = child.try_wait() {
+                return Ok(Err(format!("the daemon ended with {status}")));
+            }
+            let pid = child_of(nsenter).ok_or("no process yet")?;
+            match std::os::unix::net::UnixStream::connect(&socket) {
+                Ok(_) => Ok(Ok(pid)),
+                Err(e) => Err(format!("{e}; its log ends:\n{}", tail(&log_path))),
+            }
+        });
+        match pid {
+            Ok(pid) => self.daemon = Some((child, pid)),
+            Err(why) => bail!("{why}\n{}", self.log_tail()),
+        }
+        Ok(())
+    }
+
+    /// Which engine this is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Its world.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The daemon's process id as the host numbers it; none while it is down.
+    pub fn pid(&self) -> Option<u32> {
+        self.daemon.as_ref().map(|(_, pid)| *pid)
+    }
+
+    /// Where the API listens, as a URL of the inside.
+    pub fn host(&self) -> &'static str {
+        match self.kind {
+            Kind::Carrack => "unix:///run/carrack/carrack.sock",
+            Kind::Dockerd => "unix:///run/docker.sock",
+        }
+    }
+
+    /// The API's socket as the host reaches it.
+    pub fn socket(&self) -> PathBuf {
+        self.world.path(self.host().trim_start_matches("unix://"))
+    }
+
+    /// Directory of data at rest.
+    pub fn data_root(&self) -> PathBuf {
+        self.world.dir().join("data")
+    }
+
+    /// Directory of sockets and process state, as the host reaches it.
+    pub fn exec_root(&self) -> PathBuf {
+        self.world.path(match self.kind {
+            Kind::Carrack => "/run/carrack",
+            Kind::Dockerd => "/run/docker",
+        })
+    }
+
+    /// An empty directory for the test, the same path inside and outside.
+    pub fn scratch(&self) -> PathBuf {
+        self.world.dir().join("w")
+    }
+
+    /// Empties [`Engine::scratch`].
+    ///
+    /// # Errors
+    /// When a file in it cannot be removed.
+    pub fn clear_scratch(&self) -> Result<()> {
+        for entry in fs::read_dir(self.scratch())? {
+            let path = entry?.path();
+            if path.is_dir() && !path.is_symlink() {
+                fs::remove_dir_all(&path)?;
+            } else {
+                fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the daemon with a signal and waits for its end. Containers go on.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub fn signal(&mut self, signal: Signal) {
+        let Some((mut child, pid)) = self.daemon.take() else { return };
+        if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+            let _gone = kill_process(pid, signal);
+        }
+        until("the daemon ends", DAEMON_BOUND, || match child.try_wait() {
+            Ok(Some(_)) => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+    }
+
+    /// Runs a shell command inside, with `docker` pointed at this engine.
+    ///
+    /// # Panics
+    /// When it cannot be started at all.
+    #[track_caller]
+    pub fn sh(&self, command: &str) -> Output {
+        self.sh_with(command, "")
+    }
+
+    /// The same, with standard input.
+    ///
+    /// # Panics
+    /// When it cannot be started at all.
+    #[track_caller]
+    pub fn sh_with(&self, command: &str, stdin: &str) -> Output {
+        finish(self.shell(command), stdin).unwrap_or_else(|e| panic!("{command}: {e:#}"))
+    }
+
+    /// A bounded `sh -c` inside; the caller sets its streams.
+    pub fn shell(&self, command: &str) -> Command {
+        let mut shell = self.world.command("timeout");
+        shell.args(["-k", "2", &COMMAND_BOUND_S.to_string(), "sh", "-c", command]);
+        self.environment(&mut shell);
+        shell
+    }
+
+    /// A shell command on a terminal of its own.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn terminal(&self, command: &str) -> Terminal {
+        let mut shell = self.world.command("setsid");
+        shell.args(["--ctty", "--wait", "sh", "-c", command]);
+        self.environment(&mut shell);
+        Terminal::start(shell).unwrap_or_else(|e| panic!("{command}: {e:#}"))
+    }
+
+    fn environment(&self, command: &mut Command) {
+        let images = images::path("busybox");
+        command
+            .env("DOCKER_HOST", self.host())
+            .env("CARRACK_HOST", self.host())
+            .env("DOCKER_CONFIG", self.world.dir().join("docker-config"))
+            .env("IMAGES", images.parent().unwrap_or(Path::new("/")))
+            .env("W", self.scratch())
+            .env("TERM", "xterm")
+            .env_remove("DOCKER_CONTEXT");
+    }
+
+    /// Loads the test image `name` unless it was already.
+    ///
+    /// # Panics
+    /// When loading fails.
+    pub fn image(&mut self, name: &str) {
+        if !self.loaded.contains(name) {
+            let tar = images::path(name);
+            self.sh(&format!("docker load -q -i {}", tar.display())).ok();
+            if self.loaded.is_empty() {
+                // What an engine makes at its first container stays, and is nobody's leak.
+                let verb = if name == "static" { "true" } else { "/bin/true" };
+                self.sh(&format!("docker run --rm {} {verb}", images::reference(name))).ok();
+            }
+            self.loaded.insert(name.to_owned());
+        }
+    }
+
+    /// Removes what a test may leave on purpose: containers, volumes, further images.
+    ///
+    /// # Panics
+    /// When the engine refuses.
+    pub fn sweep(&mut self) {
+        let keep: Vec<&str> = self.loaded.iter().map(|n| images::reference(n)).collect();
+        let out = self.sh(&format!(
+            "c=$(docker ps -aq) && [ -n \"$c\" ] && docker rm -fv $c >/dev/null
+             v=$(docker volume ls -q) && [ -n \"$v\" ] && docker volume rm -f $v >/dev/null
+             docker images --format '{{{{.Repository}}}}:{{{{.Tag}}}} {{{{.ID}}}}' | while read -r name id; do
+                 case ' {} ' in *\" $name \"*) ;; *) case $name in *'<none>'*) docker rmi -f $id ;; *) docker rmi -f $name ;; esac >/dev/null ;; esac
+             done; :",
+            keep.join(" ")
+        ));
+        assert!(out.stderr.is_empty(), "sweeping: {}", out.stderr);
+        // A case may have removed an image that later ones need.
+        let left = self.sh("docker images --format '{{.Repository}}:{{.Tag}}'").stdout;
+        self.loaded.retain(|name| left.lines().any(|l| l == images::reference(name)));
+    }
+
+    /// The last lines of the daemon's log.
+    pub fn log_tail(&self) -> String {
+        tail(&self.log_path())
+    }
+
+    /// Where the daemon's output goes.
+    pub fn log_path(&self) -> PathBuf {
+        self.world.dir().join("daemon.log")
+    }
+}
+
+fn tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
+}
+
+static SHARED: Mutex<Option<Engine>> = Mutex::new(None);
+
+/// The engine that most tests share, started at its first use. Holding it keeps
+/// other tests waiting: they run one after the other, whatever libtest does.
+pub struct Shared(MutexGuard<'static, Option<Engine>>);
+
+impl std::ops::Deref for Shared {
+    type Target = Engine;
+    fn deref(&self) -> &Engine {
+        self.0.as_ref().expect("invariant: set by shared()")
+    }
+}
+
+impl std::ops::DerefMut for Shared {
+    fn deref_mut(&mut self) -> &mut Engine {
+        self.0.as_mut().expect("invariant: set by shared()")
+    }
+}
+
+/// Takes the shared engine; a new one when the last is dead or failed a test.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn shared() -> Shared {
+    let poisoned = SHARED.is_poisoned();
+    let mut slot = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    SHARED.clear_poison();
+    let alive = slot.as_mut().is_some_and(|engine| {
+        engine.daemon.as_mut().is_some_and(|(child, _)| matches!(child.try_wait(), Ok(None)))
+    });
+    if poisoned || !alive {
+        *slot = None;
+        *slot = Some(start_or_panic(Options::default()));
+    }
+    Shared(slot)
+}
+
+/// An engine of the test's own; no other test runs as long as it is held.
+pub struct Own {
+    engine: Engine,
+    _turn: MutexGuard<'static, Option<Engine>>,
+}
+
+impl std::ops::Deref for Own {
+    type Target = Engine;
+    fn deref(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+impl std::ops::DerefMut for Own {
+    fn deref_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+}
+
+/// Starts an engine of the test's own.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn own(options: Options) -> Own {
+    let turn = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    Own { engine: start_or_panic(options), _turn: turn }
+}
+
+fn start_or_panic(options: Options) -> Engine {
+    Engine::start(options).context("starting the engine").unwrap_or_else(|e| panic!("{e:#}"))
+}
