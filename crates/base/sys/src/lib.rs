@@ -10,4 +10,5 @@ pub mod mount;
 pub mod process;
 pub mod random;
 pub mod seccomp;
+pub mod signal_fd;
 pub mod signals;

@@ -248,3 +248,29 @@ pub fn exit_code(status: rustix::process::WaitIdStatus) -> i32 {
         (None, None) => 255,
     }
 }
+
+/// Leaves namespaces for new ones, `unshare(2)`: `CLONE_NEW…` bits alone.
+///
+/// Flags that take shared descriptors or directories apart are refused with
+/// `EINVAL`: they would break assumptions of the standard library.
+pub fn unshare(namespaces: u64) -> io::Result<()> {
+    const NAMESPACES: u64 = (libc::CLONE_NEWNS
+        | libc::CLONE_NEWCGROUP
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUSER
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWNET
+        | 0x80) as u64;
+    let flags = i32::try_from(namespaces)
+        .ok()
+        .filter(|_| namespaces & !NAMESPACES == 0)
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+    // SAFETY: takes plain numbers; what is unshared is checked above to be
+    // namespaces alone.
+    if unsafe { libc::unshare(flags) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

@@ -1,0 +1,123 @@
+//! Standard streams: pipes from the supervisor, or a pseudo-terminal made in
+//! the container's own devpts so that `tty` has a name for it.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{FileType, OFlags};
+use rustix::mount::OpenTreeFlags;
+use rustix::pty::OpenptFlags;
+use rustix::termios::Winsize;
+
+use super::inside::{self, Missing};
+use super::{Report, Tried};
+use crate::plan::{Failure, ProcessPlan, TerminalSize};
+
+/// `DEVPTS_SUPER_MAGIC` of `<linux/magic.h>`.
+const DEVPTS_MAGIC: i64 = 0x1cd1;
+
+/// Descriptors that become 0, 1 and 2.
+#[derive(Debug)]
+pub struct StandardStreams {
+    /// Standard input.
+    pub stdin: OwnedFd,
+    /// Standard output.
+    pub stdout: OwnedFd,
+    /// Standard error.
+    pub stderr: OwnedFd,
+}
+
+/// A pseudo-terminal.
+#[derive(Debug)]
+pub struct Console {
+    /// The supervisor's side.
+    pub master: OwnedFd,
+    /// The program's side.
+    pub slave: OwnedFd,
+}
+
+/// Whose terminal it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The container's: also shown as `/dev/console`.
+    Container,
+    /// An exec's.
+    Exec,
+}
+
+/// Starts a session and gives it its streams.
+pub(super) fn set_up(
+    plan: &ProcessPlan,
+    streams: Option<StandardStreams>,
+    report: &mut dyn Report,
+    place: Place,
+) -> Result<(), Failure> {
+    // A parked init may lead a session already.
+    let _leads_already = rustix::process::setsid();
+    let streams = match plan.terminal {
+        Some(size) => {
+            drop(streams);
+            let console = open_console(size)?;
+            if place == Place::Container {
+                show_console(&console.slave)?;
+            }
+            rustix::process::ioctl_tiocsctty(&console.slave)
+                .tried(|| "make the terminal the controlling one".to_owned())?;
+            report.console(console.master)?;
+            let copy = || {
+                rustix::io::fcntl_dupfd_cloexec(&console.slave, 3)
+                    .tried(|| "copy the terminal's descriptor".to_owned())
+            };
+            StandardStreams { stdin: copy()?, stdout: copy()?, stderr: copy()? }
+        }
+        None => streams.ok_or_else(|| Failure::other("plan has no terminal and no streams came"))?,
+    };
+    rustix::stdio::dup2_stdin(&streams.stdin).tried(|| "set standard input".to_owned())?;
+    rustix::stdio::dup2_stdout(&streams.stdout).tried(|| "set standard output".to_owned())?;
+    rustix::stdio::dup2_stderr(&streams.stderr).tried(|| "set standard error".to_owned())
+}
+
+/// Opens a terminal in the devpts of this mount namespace. The multiplexer
+/// must be what it says: an image could put a link there (CVE-2025-52565).
+fn open_console(size: TerminalSize) -> Result<Console, Failure> {
+    let action = || "open a terminal in /dev/pts".to_owned();
+    let master = inside::open("/dev/pts/ptmx", OFlags::RDWR | OFlags::NOCTTY).tried(action)?;
+    let status = rustix::fs::fstat(&master).tried(action)?;
+    let system = rustix::fs::fstatfs(&master).tried(action)?;
+    let genuine = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice
+        && status.st_rdev == rustix::fs::makedev(5, 2)
+        && i64::from(system.f_type) == DEVPTS_MAGIC;
+    if !genuine {
+        return Err(Failure::other("/dev/pts/ptmx is not a pseudo-terminal multiplexer"));
+    }
+    rustix::pty::unlockpt(&master).tried(action)?;
+    let slave = rustix::pty::ioctl_tiocgptpeer(
+        &master,
+        OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
+    )
+    .tried(action)?;
+    if size.rows != 0 || size.columns != 0 {
+        let size = Winsize {
+            ws_row: size.rows,
+            ws_col: size.columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        rustix::termios::tcsetwinsize(&slave, size).tried(|| "set the terminal's size".to_owned())?;
+    }
+    Ok(Console { master, slave })
+}
+
+/// Shows the terminal at `/dev/console`.
+fn show_console(slave: &OwnedFd) -> Result<(), Failure> {
+    let action = || "mount the terminal at /dev/console".to_owned();
+    let tree = rustix::mount::open_tree(
+        slave,
+        "",
+        OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_EMPTY_PATH,
+    )
+    .tried(action)?;
+    let place = inside::locate_or_make("/dev/console", Missing::File)?;
+    inside::attach(tree.as_fd(), place).tried(action)
+}

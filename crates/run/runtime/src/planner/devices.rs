@@ -1,0 +1,90 @@
+//! Device nodes: the defaults of `config-linux.md` and the spec's own.
+
+use carrack_oci::runtime::LinuxDevice;
+
+use super::{PlanError, Sources, UserNamespace};
+use crate::plan::{DeviceKind, DevicePlan};
+use crate::sources::SourceRequest;
+
+/// "Default devices" of the specification: name, major, minor.
+const DEFAULTS: [(&str, u32, u32); 6] = [
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+];
+
+pub(super) fn plan(
+    wanted: &[LinuxDevice],
+    defaults: bool,
+    user_namespace: UserNamespace,
+    sources: &mut Sources,
+) -> Result<Vec<DevicePlan>, PlanError> {
+    let mut devices: Vec<DevicePlan> = Vec::new();
+    if defaults {
+        devices.extend(DEFAULTS.iter().map(|(path, major, minor)| DevicePlan {
+            path: (*path).to_owned(),
+            kind: DeviceKind::Character,
+            major: *major,
+            minor: *minor,
+            mode: 0o666,
+            uid: 0,
+            gid: 0,
+            bind: None,
+        }));
+    }
+    for device in wanted {
+        let planned = one(device)?;
+        devices.retain(|d| d.path != planned.path);
+        devices.push(planned);
+    }
+    if user_namespace == UserNamespace::Own {
+        for device in &mut devices {
+            if device.kind != DeviceKind::Fifo {
+                device.bind = Some(sources.add(SourceRequest::Node(device.path.clone()))?);
+            }
+        }
+    }
+    Ok(devices)
+}
+
+fn one(device: &LinuxDevice) -> Result<DevicePlan, PlanError> {
+    if !device.path.starts_with('/') {
+        return Err(PlanError::invalid(
+            "linux.devices",
+            format!("{:?} is not absolute", device.path),
+        ));
+    }
+    let kind = match device.kind.as_str() {
+        "c" | "u" => DeviceKind::Character,
+        "b" => DeviceKind::Block,
+        "p" => DeviceKind::Fifo,
+        other => {
+            return Err(PlanError::invalid(
+                "linux.devices",
+                format!("{other:?} is no kind of device; c, b, u and p are"),
+            ));
+        }
+    };
+    let number = |value: i64| {
+        u32::try_from(value).map_err(|_| {
+            PlanError::invalid("linux.devices", format!("{}: number {value} is out of range", device.path))
+        })
+    };
+    let (major, minor) = match kind {
+        DeviceKind::Fifo => (0, 0),
+        _ => (number(device.major)?, number(device.minor)?),
+    };
+    Ok(DevicePlan {
+        path: device.path.clone(),
+        kind,
+        major,
+        minor,
+        mode: device.file_mode.unwrap_or(0o666) & 0o7777,
+        uid: device.uid.unwrap_or(0),
+        gid: device.gid.unwrap_or(0),
+        bind: None,
+    })
+}

@@ -1,0 +1,79 @@
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+
+use super::*;
+
+#[test]
+fn messages_and_descriptors_arrive_together() {
+    let (daemon, supervisor) = UnixStream::pair().expect("socket pair");
+    let (read, write) = rustix::pipe::pipe().expect("pipe");
+    let resize = Request::Resize {
+        target: Target::Exec("e".to_owned()),
+        rows: 24,
+        columns: 80,
+    };
+    let attach = Request::Attach(Attach {
+        target: Target::Container,
+        stdin: true,
+        stdout: true,
+        stderr: false,
+        read_ahead: b"early".to_vec(),
+        detach_keys: vec![16, 17],
+    });
+    send(&daemon, &resize, &[]).expect("send");
+    send(&daemon, &attach, &[write.as_fd()]).expect("send");
+    drop((daemon, write));
+    let mut reader = FrameReader::default();
+    while reader.fill(&supervisor).expect("fill") {}
+    let first = reader.next::<Request>().expect("frame").expect("whole");
+    assert_eq!((first.message, first.descriptors.len()), (resize, 0));
+    let second = reader.next::<Request>().expect("frame").expect("whole");
+    assert_eq!(second.message, attach);
+    assert_eq!(second.version, PROTOCOL);
+    rustix::io::write(&second.descriptors[0], b"x").expect("the descriptor is the pipe");
+    let mut byte = [0];
+    assert_eq!(rustix::io::read(&read, &mut byte).expect("read"), 1);
+    assert!(reader.next::<Request>().expect("none").is_none());
+}
+
+/// Bytes of frames as version 1 wrote them: a newer build must read them.
+#[test]
+fn version_1_frames_are_still_read() {
+    let recorded: [(&[u8], Event); 2] = [
+        (
+            &[3, 0, 0, 0, 0, 0, 1, 0, 1, 0xb9, 0x60],
+            Event::Prepared { pid: 12345 },
+        ),
+        (
+            &[5, 0, 0, 0, 0, 0, 1, 0, 5, 0x92, 0x02, 0xac, 0x02],
+            Event::Exited { code: 137, at_ns: 300 },
+        ),
+    ];
+    for (bytes, expected) in recorded {
+        assert_eq!(encode(&expected, 0).expect("encode"), bytes);
+        let (a, b) = UnixStream::pair().expect("socket pair");
+        rustix::io::write(&a, bytes).expect("write");
+        let mut reader = FrameReader::default();
+        reader.fill(&b).expect("fill");
+        let read = reader.next::<Event>().expect("frame").expect("whole");
+        assert_eq!(read.message, expected);
+    }
+}
+
+#[test]
+fn hostile_frames_are_errors() {
+    let cases: [(&[u8], &str); 4] = [
+        (&[0xff, 0xff, 0xff, 0xff, 0, 0, 1, 0], "too large"),
+        (&[1, 0, 0, 0, 9, 0, 1, 0, 8], "9 descriptors"),
+        (&[1, 0, 0, 0, 0, 0, 1, 0, 200], "decode frame of protocol 1"),
+        (&[0, 0, 0, 0, 0, 0, 7, 0], "decode frame of protocol 7"),
+    ];
+    for (bytes, text) in cases {
+        let (a, b) = UnixStream::pair().expect("socket pair");
+        rustix::io::write(&a, bytes).expect("write");
+        let mut reader = FrameReader::default();
+        reader.fill(&b).expect("fill");
+        let error = reader.next::<Request>().expect_err("hostile");
+        assert!(error.to_string().contains(text), "{error}");
+    }
+}
