@@ -268,6 +268,11 @@ impl Engine {
         }
     }
 
+    /// The test images that are there now.
+    pub fn loaded(&self) -> Vec<String> {
+        self.loaded.iter().cloned().collect()
+    }
+
     /// Removes what a test may leave on purpose: containers, volumes, further images.
     ///
     /// # Panics

@@ -144,12 +144,15 @@ impl Inventory {
     }
 
     /// What dockerd keeps by design: pooled connections to containerd, and
-    /// network namespaces' files until its next collection.
+    /// network namespaces' files until its next collection, the dates of tags, and
+    /// short names drawn at random.
     fn forgive_dockerd(&mut self) {
         self.0.retain(|(kind, name), _| {
             !matches!(*kind, "descriptor of the daemon" | "file under the exec root")
                 && !name.contains("containerd/daemon")
                 && !name.ends_with("/committed")
+                && !name.contains("imagedb/metadata")
+                && !name.starts_with("overlay#/l/")
         });
     }
 }

@@ -34,17 +34,20 @@ fn run(engine: &mut Engine, case: &Case) -> Option<String> {
     for image in &case.images {
         engine.image(image);
     }
+    let loaded = engine.loaded();
     let before = Inventory::take(engine);
-    let failed = case.steps.iter().find_map(|step| run_step(engine, step));
+    // All steps run, so that one run shows all that is wrong.
+    let failed: Vec<String> = case.steps.iter().filter_map(|step| run_step(engine, step)).collect();
     engine.sweep();
     if let Err(e) = engine.clear_scratch() {
         return Some(format!("0: clearing the case's directory: {e:#}"));
     }
-    for image in &case.images {
+    for image in &loaded {
         engine.image(image);
     }
-    if let Some(failed) = failed {
-        return Some(format!("{failed}\n  the daemon's log ends:\n{}", engine.log_tail()));
+    if !failed.is_empty() {
+        let log = engine.log_tail();
+        return Some(format!("{}\n  the daemon's log ends:\n{log}", failed.join("\n")));
     }
     let left = Inventory::settled(engine, &before);
     (!left.is_empty()).then(|| format!("0: left behind:\n  {}", left.join("\n  ")))
