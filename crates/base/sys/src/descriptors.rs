@@ -34,8 +34,19 @@ pub fn close_from(first: u32, closing: Closing) -> io::Result<()> {
         Closing::Now => 0,
         Closing::OnExec => CLOSE_RANGE_CLOEXEC,
     };
-    // SAFETY: takes plain numbers; what closing means for owners is said above.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) };
+    close_range(first, libc::c_uint::MAX, flags)
+}
+
+/// Closes every descriptor from `first` to `last`, both included; see
+/// [`close_from`] for what it means for owners.
+pub fn close_between(first: u32, last: u32) -> io::Result<()> {
+    close_range(first, last, 0)
+}
+
+fn close_range(first: u32, last: u32, flags: libc::c_uint) -> io::Result<()> {
+    // SAFETY: takes plain numbers; the callers' docs say what closing means
+    // for owned descriptors elsewhere in the program.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
     if result == 0 {
         Ok(())
     } else {

@@ -4,6 +4,7 @@
 //! rustix offers safely is taken from there directly. Nothing here decides
 //! anything: arguments in, the kernel's answer out.
 
+pub mod bpf;
 pub mod descriptors;
 pub mod identity;
 pub mod mount;

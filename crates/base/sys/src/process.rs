@@ -234,6 +234,27 @@ pub fn execve(path: &CStr, arguments: &StringVector, environment: &StringVector)
     io::Error::last_os_error()
 }
 
+/// Sends a signal by number, real-time ones too, `pidfd_send_signal(2)`.
+pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> rustix::io::Result<()> {
+    // SAFETY: takes plain numbers and a null siginfo, which asks for the
+    // default one.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        let error = io::Error::last_os_error();
+        Err(rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::INVAL))
+    }
+}
+
 /// Ends the process at once, without destructors or exit handlers.
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: `_exit` takes any value and does not return.

@@ -20,7 +20,6 @@ mod users;
 
 use std::os::fd::OwnedFd;
 
-pub use console::{Console, StandardStreams};
 pub use root::isolate_mounts;
 
 use crate::plan::{CgroupNamespace, Failure, FirstProcess, Plan, ProcessPlan};
@@ -33,14 +32,14 @@ pub trait Report {
 
 /// Becomes the container that `plan` describes; returns only when it failed.
 ///
-/// `descriptors` are those that came with the plan, in order.
+/// `descriptors` are those that came with the plan, in order; standard streams
+/// are in place.
 pub fn run_container(
     plan: &Plan,
     descriptors: Vec<OwnedFd>,
-    streams: Option<StandardStreams>,
     report: &mut dyn Report,
 ) -> Failure {
-    let prepared = match prepare_container(plan, descriptors, streams, report) {
+    let prepared = match prepare_container(plan, descriptors, report) {
         Ok(prepared) => prepared,
         Err(failure) => return failure,
     };
@@ -53,7 +52,6 @@ pub fn run_container(
 fn prepare_container(
     plan: &Plan,
     descriptors: Vec<OwnedFd>,
-    streams: Option<StandardStreams>,
     report: &mut dyn Report,
 ) -> Result<process::Prepared, Failure> {
     let descriptors = Descriptors(descriptors);
@@ -66,7 +64,7 @@ fn prepare_container(
     if plan.dev_links {
         devices::make_links()?;
     }
-    console::set_up(&plan.process, streams, report, console::Place::Container)?;
+    console::set_up(&plan.process, report, console::Place::Container)?;
     protect::set_sysctls(&plan.sysctls)?;
     protect::make_readonly(&plan.readonly_paths)?;
     protect::mask(&plan.masked_paths)?;
@@ -82,10 +80,9 @@ fn prepare_container(
 /// returns only when it failed.
 pub fn run_exec(
     plan: &ProcessPlan,
-    streams: Option<StandardStreams>,
     report: &mut dyn Report,
 ) -> Failure {
-    let prepared = console::set_up(plan, streams, report, console::Place::Exec)
+    let prepared = console::set_up(plan, report, console::Place::Exec)
         .and_then(|()| process::prepare(plan));
     match prepared {
         Ok(prepared) => prepared.execute(),

@@ -42,6 +42,20 @@ pub struct Plan {
     pub process: ProcessPlan,
 }
 
+impl Plan {
+    /// The same plan without what is large and of no use once it was sent:
+    /// a supervisor keeps it for the life of its container.
+    #[must_use]
+    pub fn without_bulk(mut self) -> Self {
+        self.mounts = Vec::new();
+        self.devices = Vec::new();
+        self.process.environment = Vec::new();
+        self.process.arguments = Vec::new();
+        self.process.seccomp = None;
+        self
+    }
+}
+
 /// The root file system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootPlan {
@@ -189,6 +203,8 @@ pub struct ProcessPlan {
     pub limits: Vec<(u32, u64, u64)>,
     /// `/proc/self/oom_score_adj`.
     pub oom_score_adj: Option<i32>,
+    /// Standard input is `/dev/null`.
+    pub null_stdin: bool,
     /// A pseudo-terminal is the standard streams.
     pub terminal: Option<TerminalSize>,
     /// `personality(2)`.

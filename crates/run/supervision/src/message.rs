@@ -222,7 +222,7 @@ pub struct LogFile {
 }
 
 /// Whose streams, terminal or process.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Target {
     /// The container's own.
     Container,
@@ -245,6 +245,8 @@ pub struct Attach {
     pub read_ahead: Vec<u8>,
     /// Keys that detach; empty is none.
     pub detach_keys: Vec<u8>,
+    /// Output is multiplexed in frames, as there is no terminal.
+    pub framed: bool,
 }
 
 /// A client waits for the end.

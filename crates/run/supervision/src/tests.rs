@@ -19,6 +19,7 @@ fn messages_and_descriptors_arrive_together() {
         stderr: false,
         read_ahead: b"early".to_vec(),
         detach_keys: vec![16, 17],
+        framed: false,
     });
     send(&daemon, &resize, &[]).expect("send");
     send(&daemon, &attach, &[write.as_fd()]).expect("send");

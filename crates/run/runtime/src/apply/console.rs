@@ -15,24 +15,12 @@ use crate::plan::{Failure, ProcessPlan, TerminalSize};
 /// `DEVPTS_SUPER_MAGIC` of `<linux/magic.h>`.
 const DEVPTS_MAGIC: i64 = 0x1cd1;
 
-/// Descriptors that become 0, 1 and 2.
-#[derive(Debug)]
-pub struct StandardStreams {
-    /// Standard input.
-    pub stdin: OwnedFd,
-    /// Standard output.
-    pub stdout: OwnedFd,
-    /// Standard error.
-    pub stderr: OwnedFd,
-}
-
 /// A pseudo-terminal.
-#[derive(Debug)]
-pub struct Console {
+struct Console {
     /// The supervisor's side.
-    pub master: OwnedFd,
+    master: OwnedFd,
     /// The program's side.
-    pub slave: OwnedFd,
+    slave: OwnedFd,
 }
 
 /// Whose terminal it is.
@@ -44,36 +32,32 @@ pub(super) enum Place {
     Exec,
 }
 
-/// Starts a session and gives it its streams.
+/// Starts a session and gives it its streams. Descriptors 0 to 2 are the
+/// supervisor's pipes already; a terminal replaces them.
 pub(super) fn set_up(
     plan: &ProcessPlan,
-    streams: Option<StandardStreams>,
     report: &mut dyn Report,
     place: Place,
 ) -> Result<(), Failure> {
     // A parked init may lead a session already.
     let _leads_already = rustix::process::setsid();
-    let streams = match plan.terminal {
-        Some(size) => {
-            drop(streams);
-            let console = open_console(size)?;
-            if place == Place::Container {
-                show_console(&console.slave)?;
-            }
-            rustix::process::ioctl_tiocsctty(&console.slave)
-                .tried(|| "make the terminal the controlling one".to_owned())?;
-            report.console(console.master)?;
-            let copy = || {
-                rustix::io::fcntl_dupfd_cloexec(&console.slave, 3)
-                    .tried(|| "copy the terminal's descriptor".to_owned())
-            };
-            StandardStreams { stdin: copy()?, stdout: copy()?, stderr: copy()? }
+    if let Some(size) = plan.terminal {
+        let console = open_console(size)?;
+        if place == Place::Container {
+            show_console(&console.slave)?;
         }
-        None => streams.ok_or_else(|| Failure::other("plan has no terminal and no streams came"))?,
-    };
-    rustix::stdio::dup2_stdin(&streams.stdin).tried(|| "set standard input".to_owned())?;
-    rustix::stdio::dup2_stdout(&streams.stdout).tried(|| "set standard output".to_owned())?;
-    rustix::stdio::dup2_stderr(&streams.stderr).tried(|| "set standard error".to_owned())
+        rustix::process::ioctl_tiocsctty(&console.slave)
+            .tried(|| "make the terminal the controlling one".to_owned())?;
+        report.console(console.master)?;
+        rustix::stdio::dup2_stdin(&console.slave).tried(|| "set standard input".to_owned())?;
+        rustix::stdio::dup2_stdout(&console.slave).tried(|| "set standard output".to_owned())?;
+        rustix::stdio::dup2_stderr(&console.slave).tried(|| "set standard error".to_owned())?;
+    } else if plan.null_stdin
+        && let Ok(null) = inside::open("/dev/null", OFlags::RDWR)
+    {
+        rustix::stdio::dup2_stdin(&null).tried(|| "set standard input".to_owned())?;
+    }
+    Ok(())
 }
 
 /// Opens a terminal in the devpts of this mount namespace. The multiplexer

@@ -54,6 +54,7 @@ pub(super) fn plan(process: &Process, context: &Context) -> Result<ProcessPlan, 
         seccomp: context.seccomp.clone(),
         limits: limits(process)?,
         oom_score_adj: oom_score(process.oom_score_adj)?,
+        null_stdin: false,
         terminal: process.terminal.then(|| {
             process.console_size.map_or_else(TerminalSize::default, |size| TerminalSize {
                 rows: size.height,

@@ -1,0 +1,269 @@
+//! Attached clients: sockets of `docker attach`, `run` and `exec`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use carrack_supervision::{Attach, Target};
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+
+use crate::console::DetachKeys;
+use crate::event_loop::{EventLoop, Interest, Output, Role, Token};
+
+/// Bytes kept for a client that does not read; beyond, the program is not
+/// read, as a slow terminal would slow it.
+const MAX_BEHIND_BYTES: usize = 64 << 10;
+/// Clients of one supervisor.
+const MAX_CLIENTS: usize = 256;
+/// Bytes read from a client at once.
+const CHUNK_BYTES: usize = 8 << 10;
+
+/// Frames of the multiplexed stream carry the stream in their first byte.
+const STREAM_STDOUT: u8 = 1;
+const STREAM_STDERR: u8 = 2;
+
+struct Client {
+    socket: OwnedFd,
+    target: Target,
+    framed: bool,
+    stdout: bool,
+    stderr: bool,
+    /// Its bytes go to standard input.
+    reads: bool,
+    behind: Vec<u8>,
+    /// Bytes that came with its request.
+    early: Vec<u8>,
+    detach: DetachKeys,
+    /// Its program ended: close once it has everything.
+    ending: bool,
+}
+
+/// What a client sent.
+pub(crate) enum FromClient {
+    /// Bytes for standard input.
+    Bytes(Vec<u8>),
+    /// It sends no more.
+    HalfClosed,
+    /// It is gone.
+    Gone,
+    /// It pressed its detach keys; the bytes before them still count.
+    Detached(Vec<u8>),
+}
+
+/// All attached clients.
+#[derive(Default)]
+pub(crate) struct Clients(BTreeMap<Token, Client>);
+
+impl Clients {
+    /// Adds a client.
+    pub(crate) fn add(
+        &mut self,
+        events: &mut EventLoop,
+        socket: OwnedFd,
+        attach: &Attach,
+    ) -> io::Result<Token> {
+        if self.0.len() >= MAX_CLIENTS {
+            return Err(io::Error::other(format!("more than {MAX_CLIENTS} attached clients")));
+        }
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        let token = events.watch(&socket, Role::Client, Interest::READ)?;
+        self.0.insert(
+            token,
+            Client {
+                socket,
+                target: attach.target.clone(),
+                framed: attach.framed,
+                stdout: attach.stdout,
+                stderr: attach.stderr,
+                reads: attach.stdin,
+                behind: Vec::new(),
+                early: attach.read_ahead.clone(),
+                detach: DetachKeys::new(if attach.framed { &[] } else { &attach.detach_keys }),
+                ending: false,
+            },
+        );
+        Ok(token)
+    }
+
+    /// Whose streams a client has, and whether it feeds standard input.
+    pub(crate) fn target(&self, token: Token) -> Option<(Target, bool)> {
+        self.0.get(&token).map(|c| (c.target.clone(), c.reads))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Sends output to every client of a program that wants it.
+    pub(crate) fn send_output(
+        &mut self,
+        events: &mut EventLoop,
+        target: &Target,
+        which: Output,
+        bytes: &[u8],
+    ) {
+        let wanting: Vec<Token> = self
+            .0
+            .iter()
+            .filter(|(_, c)| {
+                c.target == *target
+                    && !c.ending
+                    && match which {
+                        Output::Stdout => c.stdout,
+                        Output::Stderr => c.stderr,
+                    }
+            })
+            .map(|(token, _)| *token)
+            .collect();
+        for token in wanting {
+            if let Some(client) = self.0.get_mut(&token) {
+                if client.framed {
+                    let stream = match which {
+                        Output::Stdout => STREAM_STDOUT,
+                        Output::Stderr => STREAM_STDERR,
+                    };
+                    // A chunk is far below 4 GiB.
+                    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
+                    let mut head = [stream, 0, 0, 0, 0, 0, 0, 0];
+                    head[4..].copy_from_slice(&length);
+                    client.behind.extend_from_slice(&head);
+                }
+                client.behind.extend_from_slice(bytes);
+            }
+            self.flush(events, token);
+        }
+    }
+
+    /// Whether a client of this program is too far behind.
+    pub(crate) fn any_behind(&self, target: &Target) -> bool {
+        self.0
+            .values()
+            .any(|c| c.target == *target && c.behind.len() > MAX_BEHIND_BYTES)
+    }
+
+    /// Writes what a client is behind, as far as its socket takes it.
+    pub(crate) fn flush(&mut self, events: &mut EventLoop, token: Token) {
+        let Some(client) = self.0.get_mut(&token) else {
+            return;
+        };
+        while !client.behind.is_empty() {
+            match rustix::net::send(client.socket.as_fd(), &client.behind, SendFlags::NOSIGNAL) {
+                Ok(count) => {
+                    client.behind.drain(..count);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(_) => {
+                    self.remove(events, token);
+                    return;
+                }
+            }
+        }
+        if client.behind.is_empty() {
+            client.behind = Vec::new();
+            if client.ending {
+                self.remove(events, token);
+                return;
+            }
+        }
+        self.set_interest(events, token, true);
+    }
+
+    /// Watches a client for what is of use now. `reading` is false while the
+    /// program does not take input.
+    pub(crate) fn set_interest(&self, events: &EventLoop, token: Token, reading: bool) {
+        if let Some(client) = self.0.get(&token) {
+            let interest = Interest {
+                read: reading && !client.ending,
+                write: !client.behind.is_empty(),
+            };
+            events.change(&client.socket, token, interest);
+        }
+    }
+
+    /// All clients that feed a program.
+    pub(crate) fn feeders(&self, target: &Target) -> Vec<Token> {
+        self.0
+            .iter()
+            .filter(|(_, c)| c.target == *target && c.reads)
+            .map(|(token, _)| *token)
+            .collect()
+    }
+
+    /// Reads what a client sent; `None` when there is nothing just now.
+    pub(crate) fn read(&mut self, token: Token) -> Option<FromClient> {
+        let client = self.0.get_mut(&token)?;
+        if !client.early.is_empty() {
+            let early = std::mem::take(&mut client.early);
+            return Some(Self::filter(client, &early));
+        }
+        let mut buffer = [0_u8; CHUNK_BYTES];
+        let count = loop {
+            match rustix::io::read(&client.socket, &mut buffer) {
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return None,
+                Err(_) => return Some(FromClient::Gone),
+                Ok(count) => break count,
+            }
+        };
+        if count == 0 {
+            return Some(FromClient::HalfClosed);
+        }
+        Some(Self::filter(client, &buffer[..count]))
+    }
+
+    fn filter(client: &mut Client, bytes: &[u8]) -> FromClient {
+        let (bytes, detached) = client.detach.filter(bytes);
+        if detached {
+            FromClient::Detached(bytes)
+        } else {
+            FromClient::Bytes(bytes)
+        }
+    }
+
+    /// A client sends no more; it is no longer watched for input.
+    pub(crate) fn half_close(&mut self, events: &EventLoop, token: Token) {
+        if let Some(client) = self.0.get_mut(&token) {
+            client.reads = false;
+            let interest = Interest {
+                read: false,
+                write: !client.behind.is_empty(),
+            };
+            events.change(&client.socket, token, interest);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, events: &mut EventLoop, token: Token) {
+        if let Some(client) = self.0.remove(&token) {
+            events.forget(&client.socket, token);
+            // Another copy of the socket may still be open somewhere for a
+            // moment; the client must see the end now.
+            let _gone = rustix::net::shutdown(&client.socket, rustix::net::Shutdown::Both);
+        }
+    }
+
+    /// The program ended: its clients are closed as soon as they have all.
+    pub(crate) fn end(&mut self, events: &mut EventLoop, target: &Target) {
+        let tokens: Vec<Token> = self
+            .0
+            .iter()
+            .filter(|(_, c)| c.target == *target)
+            .map(|(token, _)| *token)
+            .collect();
+        for token in tokens {
+            if let Some(client) = self.0.get_mut(&token) {
+                client.ending = true;
+            }
+            self.flush(events, token);
+        }
+    }
+
+    /// Cuts off all that is left.
+    pub(crate) fn clear(&mut self, events: &mut EventLoop) {
+        let tokens: Vec<Token> = self.0.keys().copied().collect();
+        for token in tokens {
+            self.remove(events, token);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Connections of daemons.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use carrack_supervision::{Event, FrameReader, Received, Request, encode};
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+
+use crate::event_loop::{EventLoop, Interest, Role, Token};
+
+/// Bytes of events kept for a daemon that does not read; beyond, it is cut off
+/// and finds the state in the next connection's hello.
+const MAX_QUEUED_BYTES: usize = 256 << 10;
+
+struct Link {
+    socket: OwnedFd,
+    reader: FrameReader,
+    queued: Vec<u8>,
+}
+
+/// All connections of daemons; there is one, but for the moment of a restart.
+#[derive(Default)]
+pub(crate) struct Control {
+    links: BTreeMap<Token, Link>,
+}
+
+impl Control {
+    pub(crate) fn add(&mut self, events: &mut EventLoop, socket: OwnedFd) -> io::Result<Token> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        let token = events.watch(&socket, Role::Control, Interest::READ)?;
+        self.links.insert(
+            token,
+            Link {
+                socket,
+                reader: FrameReader::default(),
+                queued: Vec::new(),
+            },
+        );
+        Ok(token)
+    }
+
+    /// Takes a new connection; only root may be on the other side.
+    pub(crate) fn accept(&mut self, events: &mut EventLoop, listener: &OwnedFd) -> Option<Token> {
+        let socket = rustix::net::accept_with(listener, SocketFlags::CLOEXEC).ok()?;
+        let peer = rustix::net::sockopt::socket_peercred(&socket).ok()?;
+        if !peer.uid.is_root() {
+            return None;
+        }
+        self.add(events, socket).ok()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    /// Reads what arrived; `None` when the connection is over.
+    pub(crate) fn read(&mut self, token: Token) -> Option<Vec<Received<Request>>> {
+        let link = self.links.get_mut(&token)?;
+        let mut requests = Vec::new();
+        loop {
+            match link.reader.fill(&link.socket) {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(requests),
+                Err(_) => return None,
+            }
+            loop {
+                match link.reader.next() {
+                    Ok(Some(request)) => requests.push(request),
+                    Ok(None) => break,
+                    // A frame that cannot be read leaves the stream without a
+                    // known position.
+                    Err(_) => return None,
+                }
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, events: &mut EventLoop, token: Token) {
+        if let Some(link) = self.links.remove(&token) {
+            events.forget(&link.socket, token);
+        }
+    }
+
+    /// Sends an event to every daemon.
+    pub(crate) fn send_all(&mut self, events: &mut EventLoop, event: &Event) {
+        let tokens: Vec<Token> = self.links.keys().copied().collect();
+        for token in tokens {
+            self.send(events, token, event);
+        }
+    }
+
+    /// Sends an event to one daemon.
+    pub(crate) fn send(&mut self, events: &mut EventLoop, token: Token, event: &Event) {
+        let Ok(bytes) = encode(event, 0) else {
+            return;
+        };
+        let Some(link) = self.links.get_mut(&token) else {
+            return;
+        };
+        link.queued.extend_from_slice(&bytes);
+        if link.queued.len() > MAX_QUEUED_BYTES {
+            self.remove(events, token);
+        } else {
+            self.flush(events, token);
+        }
+    }
+
+    /// Writes what is queued, as far as the socket takes it.
+    pub(crate) fn flush(&mut self, events: &mut EventLoop, token: Token) {
+        let Some(link) = self.links.get_mut(&token) else {
+            return;
+        };
+        while !link.queued.is_empty() {
+            match rustix::net::send(link.socket.as_fd(), &link.queued, rustix::net::SendFlags::NOSIGNAL) {
+                Ok(count) => {
+                    link.queued.drain(..count);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    events.change(&link.socket, token, Interest { read: true, write: true });
+                    return;
+                }
+                Err(_) => {
+                    self.remove(events, token);
+                    return;
+                }
+            }
+        }
+        link.queued = Vec::new();
+        events.change(&link.socket, token, Interest::READ);
+    }
+}

@@ -1,0 +1,947 @@
+//! The state of one container and what each event does to it.
+//!
+//! ```text
+//! Fresh ── Prepare ──> Parked ── Start ──> Starting ── exec ──> Running ── end ──> Exited ── Release ──> gone
+//! ```
+//! A daemon that goes away ends a supervisor that is not yet a container; a
+//! container goes on, and the next daemon finds it through the listener. At
+//! the end the daemon is told first and writes it down, then the clients that
+//! wait: whoever was told finds the same in `inspect`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use carrack_runtime::plan::Failure;
+use carrack_supervision::{
+    Attach, Event, Exec, FrameReader, Hello, Prepare, Received, Request, RunState, Start, Target,
+};
+use rustix::process::{Signal, WaitId, WaitIdOptions};
+
+use crate::clients::{Clients, FromClient};
+use crate::control::Control;
+use crate::event_loop::{EventLoop, Interest, Output, Role, Token, Wake};
+use crate::exec::{self, Joining};
+use crate::init::{self, Init, Order, PipeEnds, Word};
+use crate::log::Log;
+use crate::relay::Relay;
+use crate::streams::{CHUNK_BYTES, ProgramStreams};
+use crate::waiters::Waiters;
+
+/// How long a daemon may take to write the end down before the clients are
+/// told all the same.
+const RECORD_BOUND: Duration = Duration::from_secs(5);
+/// How long clients may take to read the rest after the release.
+const FLUSH_BOUND: Duration = Duration::from_secs(10);
+/// Execs of one container at once.
+const MAX_EXECS: usize = 1000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Fresh,
+    Preparing,
+    Parked,
+    Starting,
+    Running,
+    Exited,
+}
+
+/// An exec: its process and, while it starts, its channel.
+struct RunningExec {
+    pid: i32,
+    pidfd: Option<OwnedFd>,
+    end: Option<Token>,
+    channel: Option<(std::os::unix::net::UnixStream, Token)>,
+    reader: FrameReader,
+    pipes: Option<PipeEnds>,
+    request: Exec,
+    failed: Option<Failure>,
+}
+
+pub(crate) struct Supervisor {
+    events: EventLoop,
+    control: Control,
+    listener: OwnedFd,
+    phase: Phase,
+    sandbox: String,
+    container: String,
+    made: u64,
+    attach_files: Vec<OwnedFd>,
+    born_in: Option<OwnedFd>,
+    init: Option<Init>,
+    init_reader: FrameReader,
+    init_channel: Option<Token>,
+    init_end: Option<Token>,
+    start: Option<Start>,
+    directory: Option<OwnedFd>,
+    failed: Option<Failure>,
+    started_ns: u64,
+    ended_ns: u64,
+    code: i32,
+    programs: BTreeMap<Target, ProgramStreams>,
+    clients: Clients,
+    waiters: Waiters,
+    relay: Relay,
+    execs: BTreeMap<String, RunningExec>,
+    record_by: Option<Instant>,
+    released_by: Option<Instant>,
+    buffer: Vec<u8>,
+}
+
+impl Supervisor {
+    pub(crate) fn start() -> io::Result<Self> {
+        let mut events = EventLoop::new()?;
+        let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+        let listener = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+        // Whoever starts it may end without it.
+        let _leads_already = rustix::process::setsid();
+        // From here on 0 and 1 hold nothing: children overwrite them.
+        rustix::stdio::dup2_stdin(rustix::stdio::stderr())?;
+        rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
+        rustix::io::ioctl_fionbio(&listener, true)?;
+        events.watch(&listener, Role::Listener, Interest::READ)?;
+        let mut control = Control::default();
+        let token = control.add(&mut events, socket)?;
+        let mut supervisor = Self {
+            events,
+            control,
+            listener,
+            phase: Phase::Fresh,
+            sandbox: String::new(),
+            container: String::new(),
+            made: 0,
+            attach_files: Vec::new(),
+            born_in: None,
+            init: None,
+            init_reader: FrameReader::default(),
+            init_channel: None,
+            init_end: None,
+            start: None,
+            directory: None,
+            failed: None,
+            started_ns: 0,
+            ended_ns: 0,
+            code: 0,
+            programs: BTreeMap::new(),
+            clients: Clients::default(),
+            waiters: Waiters::default(),
+            relay: Relay::default(),
+            execs: BTreeMap::new(),
+            record_by: None,
+            released_by: None,
+            buffer: Vec::new(),
+        };
+        supervisor.say_hello(token);
+        Ok(supervisor)
+    }
+
+    pub(crate) fn run(&mut self) -> ExitCode {
+        loop {
+            let wakes = match self.events.wait(self.bound()) {
+                Ok(wakes) => wakes,
+                Err(error) => {
+                    eprintln!("carrack-supervisor: wait for events: {error}");
+                    return ExitCode::FAILURE;
+                }
+            };
+            for wake in wakes {
+                if self.events.knows(wake.token) {
+                    self.handle(wake);
+                }
+            }
+            self.check_deadlines();
+            if self.is_done() {
+                self.clients.clear(&mut self.events);
+                return ExitCode::SUCCESS;
+            }
+        }
+    }
+
+    fn bound(&self) -> Option<Duration> {
+        let deadline = [self.record_by, self.released_by].into_iter().flatten().min();
+        let bound = deadline.map(|d| d.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
+        match bound {
+            None if self.relay.datagrams.has_peers() => Some(Duration::from_secs(30)),
+            bound => bound,
+        }
+    }
+
+    fn check_deadlines(&mut self) {
+        if self.record_by.is_some_and(|by| Instant::now() >= by) {
+            self.tell_end();
+        }
+        if self.relay.datagrams.has_peers() {
+            self.relay.datagrams.expire(&mut self.events);
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        match self.released_by {
+            Some(by) => self.clients.is_empty() || Instant::now() >= by,
+            None => {
+                self.control.is_empty()
+                    && matches!(self.phase, Phase::Fresh | Phase::Preparing | Phase::Parked)
+            }
+        }
+    }
+
+    fn handle(&mut self, wake: Wake) {
+        match wake.role {
+            Role::Listener => {
+                if let Some(token) = self.control.accept(&mut self.events, &self.listener) {
+                    self.say_hello(token);
+                }
+            }
+            Role::Control => self.control_ready(&wake),
+            Role::InitChannel => self.init_spoke(),
+            Role::InitEnd => self.init_ended(),
+            Role::ExecChannel(exec) => self.exec_spoke(&exec),
+            Role::ExecEnd(exec) => self.exec_ended(&exec),
+            Role::Output(target, which) => self.output_ready(&target, which),
+            Role::Input(target) => self.input_ready(&target),
+            Role::Client => self.client_ready(&wake),
+            Role::Waiter => self.waiters.drop_gone(&mut self.events, wake.token),
+            Role::RelayListener => self.relay.accept(&mut self.events, wake.token),
+            Role::RelaySide => {
+                self.relay.ready(&mut self.events, wake.token, wake.readable, wake.writable);
+            }
+            Role::RelayDatagram => self.relay.datagrams.ready(&mut self.events, wake.token),
+        }
+    }
+
+    // --- daemons ---------------------------------------------------------
+
+    fn say_hello(&mut self, token: Token) {
+        let hello = Event::Hello(Hello {
+            sandbox: self.sandbox.clone(),
+            container: self.container.clone(),
+            state: self.run_state(),
+            execs: self
+                .execs
+                .iter()
+                .filter(|(_, e)| e.channel.is_none())
+                .map(|(id, e)| (id.clone(), e.pid.unsigned_abs()))
+                .collect(),
+        });
+        self.control.send(&mut self.events, token, &hello);
+    }
+
+    fn run_state(&self) -> RunState {
+        let pid = self.init.as_ref().map_or(0, |i| i.pid.unsigned_abs());
+        match self.phase {
+            Phase::Fresh | Phase::Preparing => RunState::Fresh,
+            Phase::Parked => RunState::Parked { pid },
+            Phase::Starting | Phase::Running => RunState::Running {
+                pid,
+                started_ns: self.started_ns,
+            },
+            Phase::Exited => RunState::Exited {
+                pid,
+                code: self.code,
+                started_ns: self.started_ns,
+                ended_ns: self.ended_ns,
+            },
+        }
+    }
+
+    fn control_ready(&mut self, wake: &Wake) {
+        if wake.writable {
+            self.control.flush(&mut self.events, wake.token);
+        }
+        if !wake.readable {
+            return;
+        }
+        match self.control.read(wake.token) {
+            Some(requests) => {
+                for request in requests {
+                    self.request(request);
+                }
+            }
+            None => {
+                self.control.remove(&mut self.events, wake.token);
+                if self.phase == Phase::Exited && self.record_by.is_some() && self.control.is_empty() {
+                    self.tell_end();
+                }
+            }
+        }
+    }
+
+    fn announce(&mut self, event: &Event) {
+        self.control.send_all(&mut self.events, event);
+    }
+
+    fn refuse(&mut self, request: &str, reason: impl std::fmt::Display) {
+        self.announce(&Event::Refused {
+            request: request.to_owned(),
+            reason: reason.to_string(),
+        });
+    }
+
+    fn request(&mut self, received: Received<Request>) {
+        let mut descriptors = received.descriptors;
+        match received.message {
+            Request::Prepare(prepare) => self.prepare(&prepare, descriptors),
+            Request::Start(start) => self.start_container(*start, descriptors),
+            Request::Attach(attach) => match descriptors.pop() {
+                Some(socket) => self.attach(socket, &attach),
+                None => self.refuse("attach", "no socket came"),
+            },
+            Request::AwaitExit(reply) => match descriptors.pop() {
+                Some(socket) => {
+                    let removed = reply.removed;
+                    if let Err(error) = self.waiters.add(&mut self.events, socket, reply) {
+                        self.refuse("wait", error);
+                    } else if self.phase == Phase::Exited && self.record_by.is_none() && !removed {
+                        self.waiters.tell(&mut self.events, false, self.code);
+                    }
+                }
+                None => self.refuse("wait", "no socket came"),
+            },
+            Request::Exec(exec) => self.start_exec(*exec, descriptors.pop()),
+            Request::Resize { target, rows, columns } => self.resize(&target, rows, columns),
+            Request::Signal { target, signal } => self.signal(&target, signal),
+            Request::Relay(relays) => {
+                if let Err(error) = self.relay.add(&mut self.events, &relays, descriptors) {
+                    self.refuse("relay", error);
+                }
+            }
+            Request::ExitRecorded => self.tell_end(),
+            Request::Release => self.release(),
+        }
+    }
+
+    // --- the init ----------------------------------------------------------
+
+    fn prepare(&mut self, prepare: &Prepare, mut descriptors: Vec<OwnedFd>) {
+        let joins = prepare.joined.len();
+        let attaches = usize::from(prepare.attach_files);
+        let wanted = joins + attaches + usize::from(prepare.into_cgroup);
+        if self.phase != Phase::Fresh || descriptors.len() != wanted {
+            self.refuse("prepare", "out of order, or descriptors are missing");
+            return;
+        }
+        self.sandbox.clone_from(&prepare.sandbox);
+        self.born_in = if prepare.into_cgroup { descriptors.pop() } else { None };
+        self.attach_files = descriptors.split_off(joins);
+        self.made = prepare.namespaces.made;
+        let parked = init::park(
+            prepare,
+            &descriptors,
+            &self.attach_files,
+            self.born_in.as_ref().map(AsFd::as_fd),
+        );
+        match parked.and_then(|init| self.watch_init(init)) {
+            Ok(()) => self.phase = Phase::Preparing,
+            Err(error) => self.prepare_failed(init::io_failure("make the namespaces", &error)),
+        }
+    }
+
+    fn watch_init(&mut self, init: Init) -> io::Result<()> {
+        init.channel.set_nonblocking(true)?;
+        self.init_channel = Some(self.events.watch(&init.channel, Role::InitChannel, Interest::READ)?);
+        self.init_end = Some(self.events.watch(&init.pidfd, Role::InitEnd, Interest::READ)?);
+        self.init = Some(init);
+        Ok(())
+    }
+
+    fn prepare_failed(&mut self, failure: Failure) {
+        self.announce(&Event::PrepareFailed(failure));
+        self.released_by = Some(Instant::now());
+    }
+
+    fn init_spoke(&mut self) {
+        let Some(init) = &self.init else {
+            return;
+        };
+        let mut over = false;
+        loop {
+            match self.init_reader.fill(&init.channel) {
+                Ok(true) => {}
+                Ok(false) => {
+                    over = true;
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => {
+                    over = true;
+                    break;
+                }
+            }
+        }
+        while let Ok(Some(received)) = self.init_reader.next::<Word>() {
+            match received.message {
+                Word::Parked => {
+                    self.phase = Phase::Parked;
+                    let pid = self.init.as_ref().map_or(0, |i| i.pid.unsigned_abs());
+                    self.announce(&Event::Prepared { pid });
+                }
+                Word::Console => {
+                    if let Some(master) = received.descriptors.into_iter().next() {
+                        self.adopt_terminal(master);
+                    }
+                }
+                Word::Failed(failure) => self.failed = Some(failure),
+                Word::Pid(_) => {}
+            }
+        }
+        if over {
+            self.init_channel_closed();
+        }
+    }
+
+    /// The channel closed: by an exec, or by the end of the init.
+    fn init_channel_closed(&mut self) {
+        if let (Some(init), Some(token)) = (&self.init, self.init_channel.take()) {
+            self.events.forget(&init.channel, token);
+        }
+        if self.failed.is_none() && self.phase == Phase::Starting && !self.init_is_zombie() {
+            self.phase = Phase::Running;
+            let pid = self.init.as_ref().map_or(0, |i| i.pid.unsigned_abs());
+            let at_ns = self.started_ns;
+            self.announce(&Event::Started { pid, at_ns });
+        }
+    }
+
+    /// Whether the init ended without executing anything: then its channel
+    /// closed without a word. One that executed and ended at once looks the
+    /// same but for its status, which tells it apart below.
+    fn init_is_zombie(&self) -> bool {
+        let Some(init) = &self.init else {
+            return true;
+        };
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        matches!(
+            rustix::process::waitid(WaitId::PidFd(init.pidfd.as_fd()), options),
+            Ok(Some(status)) if status.terminating_signal() == Some(libc::SIGSYS)
+        )
+    }
+
+    fn start_container(&mut self, start: Start, mut descriptors: Vec<OwnedFd>) {
+        if self.phase != Phase::Parked || descriptors.is_empty() {
+            self.refuse("start", "out of order, or descriptors are missing");
+            return;
+        }
+        self.directory = Some(descriptors.remove(0));
+        self.container.clone_from(&start.container);
+        self.started_ns = now_ns();
+        self.phase = Phase::Starting;
+        if let Err(failure) = self.send_plan(&start, &descriptors) {
+            self.failed = Some(failure);
+            self.kill_init();
+        }
+        self.start = Some(Start {
+            plan: start.plan.without_bulk(),
+            ..start
+        });
+        if let Some(init) = &mut self.init
+            && let Some(pipes) = init.pipes.take()
+            && !self.start.as_ref().is_some_and(|s| s.streams.terminal)
+        {
+            self.adopt_pipes(pipes);
+        }
+    }
+
+    fn send_plan(&mut self, start: &Start, descriptors: &[OwnedFd]) -> Result<(), Failure> {
+        let init = self.init.as_ref().ok_or_else(|| Failure::other("there is no init"))?;
+        let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        let order = Order::Become(Box::new(start.plan.clone()));
+        carrack_supervision::send(&init.channel, &order, &borrowed)
+            .map_err(|error| Failure::other(format!("send the plan: {error}")))
+    }
+
+    fn adopt_pipes(&mut self, pipes: PipeEnds) {
+        let open_stdin = self.start.as_ref().is_some_and(|s| s.streams.open_stdin);
+        match ProgramStreams::over_pipes(&mut self.events, Target::Container, pipes, open_stdin) {
+            Ok(streams) => self.adopt(streams),
+            Err(error) => self.refuse("streams", error),
+        }
+    }
+
+    fn adopt_terminal(&mut self, master: OwnedFd) {
+        let open_stdin = self.start.as_ref().is_some_and(|s| s.streams.open_stdin);
+        match ProgramStreams::over_terminal(&mut self.events, Target::Container, master, open_stdin) {
+            Ok(streams) => self.adopt(streams),
+            Err(error) => self.refuse("streams", error),
+        }
+    }
+
+    fn adopt(&mut self, mut streams: ProgramStreams) {
+        if let Some(start) = &self.start {
+            streams.stdin_once = start.streams.stdin_once;
+            if let (Some(settings), Some(directory)) = (&start.log, self.directory.take()) {
+                match Log::open(directory, settings.clone()) {
+                    Ok(log) => streams.log = Some(log),
+                    Err(error) => eprintln!("carrack-supervisor: open the log: {error}"),
+                }
+            }
+        }
+        self.programs.insert(Target::Container, streams);
+        // Bytes of clients that were attached before the start.
+        for token in self.clients.feeders(&Target::Container) {
+            self.read_client(token);
+        }
+    }
+
+    fn init_ended(&mut self) {
+        let Some(init) = &self.init else {
+            return;
+        };
+        let status = rustix::process::waitid(WaitId::PidFd(init.pidfd.as_fd()), WaitIdOptions::EXITED);
+        let code = status.ok().flatten().map_or(255, carrack_sys::process::exit_code);
+        if let Some(token) = self.init_end.take() {
+            self.events.forget(&init.pidfd, token);
+        }
+        self.ended_ns = now_ns();
+        // Its last words may still be in the channel.
+        self.init_spoke();
+        if self.init_channel.is_some() {
+            self.init_channel_closed();
+        }
+        self.code = code;
+        match self.phase {
+            Phase::Fresh | Phase::Preparing => {
+                let failure = self.failed.take().unwrap_or_else(|| Failure::other("the init ended early"));
+                self.prepare_failed(failure);
+            }
+            Phase::Parked => self.released_by = Some(Instant::now()),
+            Phase::Starting => {
+                let failure = self
+                    .failed
+                    .take()
+                    .unwrap_or_else(|| Failure::other(format!("the init ended with {code} before the program ran")));
+                self.programs.clear();
+                self.announce(&Event::StartFailed(failure));
+                // Exit code of a start that failed: nobody was told "started".
+                self.waiters.tell(&mut self.events, false, 125);
+                self.clients.end(&mut self.events, &Target::Container);
+                self.relay.clear(&mut self.events);
+                self.released_by = Some(Instant::now() + FLUSH_BOUND);
+            }
+            Phase::Running | Phase::Exited => self.container_ended(),
+        }
+    }
+
+    fn container_ended(&mut self) {
+        self.phase = Phase::Exited;
+        self.drain(&Target::Container);
+        self.clients.end(&mut self.events, &Target::Container);
+        self.relay.clear(&mut self.events);
+        let event = Event::Exited {
+            code: self.code,
+            at_ns: self.ended_ns,
+        };
+        if self.control.is_empty() {
+            self.tell_end();
+        } else {
+            self.record_by = Some(Instant::now() + RECORD_BOUND);
+            self.announce(&event);
+        }
+    }
+
+    /// Takes what is left of a program's output and forgets its streams.
+    fn drain(&mut self, target: &Target) {
+        if let Some(streams) = self.programs.get(target) {
+            for which in streams.open_outputs() {
+                while self.pump(target, which) {}
+            }
+        }
+        if let Some(mut streams) = self.programs.remove(target) {
+            if let Some(log) = &mut streams.log {
+                log.end(Output::Stdout, self.ended_ns);
+                log.end(Output::Stderr, self.ended_ns);
+            }
+            streams.close(&mut self.events);
+        }
+    }
+
+    fn tell_end(&mut self) {
+        if self.phase == Phase::Exited {
+            self.record_by = None;
+            self.waiters.tell(&mut self.events, false, self.code);
+        }
+    }
+
+    fn release(&mut self) {
+        if self.phase != Phase::Exited {
+            self.kill_init();
+        }
+        self.waiters.tell(&mut self.events, false, self.code);
+        self.waiters.tell(&mut self.events, true, self.code);
+        self.released_by = Some(Instant::now() + FLUSH_BOUND);
+    }
+
+    fn kill_init(&self) {
+        if let Some(init) = &self.init {
+            let _ended = rustix::process::pidfd_send_signal(&init.pidfd, Signal::KILL);
+        }
+    }
+
+    // --- streams -----------------------------------------------------------
+
+    fn output_ready(&mut self, target: &Target, which: Output) {
+        self.pump(target, which);
+        let behind = self.clients.any_behind(target);
+        if let Some(streams) = self.programs.get_mut(target) {
+            streams.set_paused(&self.events, behind);
+        }
+    }
+
+    /// Moves a chunk of output; false when there is none just now or no more.
+    fn pump(&mut self, target: &Target, which: Output) -> bool {
+        let Some(streams) = self.programs.get_mut(target) else {
+            return false;
+        };
+        self.buffer.resize(CHUNK_BYTES, 0);
+        match streams.read(&mut self.events, which, &mut self.buffer) {
+            None => false,
+            Some(0) => {
+                if let Some(log) = &mut streams.log {
+                    log.end(which, now_ns());
+                }
+                false
+            }
+            Some(count) => {
+                let bytes = &self.buffer[..count];
+                if let Some(log) = &mut streams.log {
+                    log.write(which, bytes, now_ns());
+                }
+                self.clients.send_output(&mut self.events, target, which, bytes);
+                true
+            }
+        }
+    }
+
+    fn input_ready(&mut self, target: &Target) {
+        if let Some(streams) = self.programs.get_mut(target) {
+            streams.flush_input(&mut self.events);
+            if streams.accepts_input() {
+                for token in self.clients.feeders(target) {
+                    self.clients.set_interest(&self.events, token, true);
+                }
+            }
+        }
+    }
+
+    fn attach(&mut self, socket: OwnedFd, attach: &Attach) {
+        match self.clients.add(&mut self.events, socket, attach) {
+            Err(error) => self.refuse("attach", error),
+            Ok(_) if self.phase == Phase::Exited && attach.target == Target::Container => {
+                self.clients.end(&mut self.events, &Target::Container);
+            }
+            Ok(token) => self.read_client(token),
+        }
+    }
+
+    fn client_ready(&mut self, wake: &Wake) {
+        if wake.writable {
+            self.clients.flush(&mut self.events, wake.token);
+            if let Some((target, _)) = self.clients.target(wake.token)
+                && !self.clients.any_behind(&target)
+                && let Some(streams) = self.programs.get_mut(&target)
+            {
+                streams.set_paused(&self.events, false);
+            }
+        }
+        if wake.readable {
+            self.read_client(wake.token);
+        }
+        if wake.hung_up && self.events.knows(wake.token) {
+            self.from_client(wake.token, FromClient::Gone);
+        }
+    }
+
+    fn read_client(&mut self, token: Token) {
+        let Some((target, reads)) = self.clients.target(token) else {
+            return;
+        };
+        let ready = self.programs.get(&target).is_some_and(ProgramStreams::accepts_input);
+        if reads && !ready {
+            // Not started yet, or the program is behind: ask again later.
+            self.clients.set_interest(&self.events, token, false);
+            return;
+        }
+        if let Some(sent) = self.clients.read(token) {
+            self.from_client(token, sent);
+        }
+    }
+
+    fn from_client(&mut self, token: Token, sent: FromClient) {
+        let Some((target, reads)) = self.clients.target(token) else {
+            return;
+        };
+        let streams = self.programs.get_mut(&target);
+        match sent {
+            FromClient::Bytes(bytes) => {
+                if let Some(streams) = streams.filter(|_| reads) {
+                    streams.feed(&mut self.events, &bytes);
+                    let more = streams.accepts_input();
+                    self.clients.set_interest(&self.events, token, more);
+                }
+            }
+            FromClient::HalfClosed => {
+                self.clients.half_close(&self.events, token);
+                if reads {
+                    self.input_over(&target);
+                }
+            }
+            FromClient::Gone => {
+                self.clients.remove(&mut self.events, token);
+                if reads {
+                    self.input_over(&target);
+                }
+                self.catch_up(&target);
+            }
+            FromClient::Detached(bytes) => {
+                if let Some(streams) = streams.filter(|_| reads) {
+                    streams.feed(&mut self.events, &bytes);
+                }
+                self.clients.remove(&mut self.events, token);
+                self.announce(&Event::Detached(target.clone()));
+                self.catch_up(&target);
+            }
+        }
+    }
+
+    /// A client that was behind is gone: the program may be read again.
+    fn catch_up(&mut self, target: &Target) {
+        if !self.clients.any_behind(target)
+            && let Some(streams) = self.programs.get_mut(target)
+        {
+            streams.set_paused(&self.events, false);
+        }
+    }
+
+    /// The client that fed a program sends no more.
+    fn input_over(&mut self, target: &Target) {
+        if let Some(streams) = self.programs.get_mut(target)
+            && (streams.stdin_once || *target != Target::Container)
+        {
+            streams.close_input(&mut self.events);
+        }
+    }
+
+    fn resize(&mut self, target: &Target, rows: u16, columns: u16) {
+        let size = rustix::termios::Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let terminal = self.programs.get(target).and_then(ProgramStreams::terminal);
+        let resized = terminal.map(|terminal| rustix::termios::tcsetwinsize(terminal, size));
+        match resized {
+            Some(Ok(())) => {}
+            Some(Err(errno)) => self.refuse("resize", errno),
+            None => self.refuse("resize", "there is no terminal"),
+        }
+    }
+
+    fn signal(&mut self, target: &Target, number: i32) {
+        let pidfd = match target {
+            Target::Container => self.init.as_ref().map(|i| &i.pidfd),
+            Target::Exec(exec) => self.execs.get(exec).and_then(|e| e.pidfd.as_ref()),
+        };
+        let sent = match (pidfd, Signal::from_named_raw(number)) {
+            (Some(pidfd), Some(signal)) => rustix::process::pidfd_send_signal(pidfd, signal),
+            // A real-time signal has no name in this library.
+            (Some(pidfd), None) => carrack_sys::process::pidfd_signal(pidfd.as_fd(), number),
+            (None, _) => Err(rustix::io::Errno::SRCH),
+        };
+        if let Err(errno) = sent
+            && errno != rustix::io::Errno::SRCH
+        {
+            self.refuse("signal", errno);
+        }
+    }
+
+    // --- execs ---------------------------------------------------------------
+
+    fn start_exec(&mut self, exec: Exec, socket: Option<OwnedFd>) {
+        let launched = match (&self.init, self.phase) {
+            (Some(init), Phase::Running) if self.execs.len() < MAX_EXECS => exec::launch(
+                &exec.process,
+                &Joining {
+                    pidfd: &init.pidfd,
+                    made: self.made,
+                    attach: &self.attach_files,
+                    born_in: self.born_in.as_ref().map(AsFd::as_fd),
+                },
+            ),
+            (_, Phase::Running) => Err(io::Error::other(format!("more than {MAX_EXECS} execs"))),
+            _ => Err(io::Error::other("the container is not running")),
+        };
+        let launched = launched.and_then(|launched| {
+            launched.channel.set_nonblocking(true)?;
+            let role = Role::ExecChannel(exec.exec.clone());
+            let token = self.events.watch(&launched.channel, role, Interest::READ)?;
+            Ok((launched, token))
+        });
+        let id = exec.exec.clone();
+        match launched {
+            Err(error) => {
+                let failure = init::io_failure(&format!("start exec: {error}"), &error);
+                self.announce(&Event::ExecFailed { exec: id, failure });
+            }
+            Ok((launched, token)) => {
+                let attach = exec.attach.clone();
+                self.execs.insert(
+                    id.clone(),
+                    RunningExec {
+                        pid: 0,
+                        pidfd: None,
+                        end: None,
+                        channel: Some((launched.channel, token)),
+                        reader: FrameReader::default(),
+                        pipes: Some(launched.pipes),
+                        request: exec,
+                        failed: None,
+                    },
+                );
+                if let (Some(socket), Some(attach)) = (socket, attach) {
+                    self.attach(socket, &attach);
+                }
+                self.exec_spoke(&id);
+            }
+        }
+    }
+
+    fn exec_spoke(&mut self, id: &str) {
+        let Some(exec) = self.execs.get_mut(id) else {
+            return;
+        };
+        let mut over = false;
+        if let Some((channel, _)) = &exec.channel {
+            loop {
+                match exec.reader.fill(channel) {
+                    Ok(true) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Ok(false) | Err(_) => {
+                        over = true;
+                        break;
+                    }
+                }
+            }
+        }
+        let mut master = None;
+        while let Ok(Some(received)) = exec.reader.next::<Word>() {
+            match received.message {
+                Word::Pid(pid) => {
+                    exec.pid = pid;
+                    exec.pidfd = rustix::process::Pid::from_raw(pid).and_then(|pid| {
+                        rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
+                    });
+                }
+                Word::Console => master = received.descriptors.into_iter().next(),
+                Word::Failed(failure) => exec.failed = Some(failure),
+                Word::Parked => {}
+            }
+        }
+        let target = Target::Exec(id.to_owned());
+        if let Some(master) = master {
+            exec.pipes = None;
+            let open_stdin = exec.request.open_stdin;
+            if let Ok(streams) =
+                ProgramStreams::over_terminal(&mut self.events, target, master, open_stdin)
+            {
+                self.adopt_exec(id, streams);
+            }
+        }
+        if over {
+            self.exec_channel_closed(id);
+        }
+    }
+
+    fn adopt_exec(&mut self, id: &str, streams: ProgramStreams) {
+        let target = Target::Exec(id.to_owned());
+        self.programs.insert(target.clone(), streams);
+        for token in self.clients.feeders(&target) {
+            self.read_client(token);
+        }
+    }
+
+    fn exec_channel_closed(&mut self, id: &str) {
+        let Some(exec) = self.execs.get_mut(id) else {
+            return;
+        };
+        if let Some((channel, token)) = exec.channel.take() {
+            self.events.forget(&channel, token);
+        }
+        let failure = match (&exec.failed, &exec.pidfd) {
+            (Some(failure), _) => Some(failure.clone()),
+            (None, None) => Some(Failure::other("the exec ended before its program ran")),
+            (None, Some(_)) => None,
+        };
+        if let Some(failure) = failure {
+            if let Some(pidfd) = &exec.pidfd {
+                let _reaped = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+            }
+            self.finish_exec(id);
+            self.announce(&Event::ExecFailed {
+                exec: id.to_owned(),
+                failure,
+            });
+            return;
+        }
+        let pid = exec.pid.unsigned_abs();
+        let pipes = exec.pipes.take();
+        let open_stdin = exec.request.open_stdin;
+        if let Some(pidfd) = &exec.pidfd {
+            exec.end = self
+                .events
+                .watch(pidfd, Role::ExecEnd(id.to_owned()), Interest::READ)
+                .ok();
+        }
+        if let Some(pipes) = pipes {
+            let target = Target::Exec(id.to_owned());
+            if let Ok(streams) = ProgramStreams::over_pipes(&mut self.events, target, pipes, open_stdin) {
+                self.adopt_exec(id, streams);
+            }
+        }
+        self.announce(&Event::ExecStarted {
+            exec: id.to_owned(),
+            pid,
+        });
+    }
+
+    fn exec_ended(&mut self, id: &str) {
+        let Some(exec) = self.execs.get(id) else {
+            return;
+        };
+        let code = exec
+            .pidfd
+            .as_ref()
+            .and_then(|pidfd| {
+                rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).ok().flatten()
+            })
+            .map_or(255, carrack_sys::process::exit_code);
+        self.drain(&Target::Exec(id.to_owned()));
+        // The daemon knows the code before the client sees the end: the next
+        // request of that client asks for it.
+        self.announce(&Event::ExecExited {
+            exec: id.to_owned(),
+            code,
+        });
+        self.finish_exec(id);
+    }
+
+    fn finish_exec(&mut self, id: &str) {
+        let target = Target::Exec(id.to_owned());
+        if let Some(streams) = self.programs.remove(&target) {
+            streams.close(&mut self.events);
+        }
+        if let Some(exec) = self.execs.remove(id) {
+            if let (Some(pidfd), Some(token)) = (&exec.pidfd, exec.end) {
+                self.events.forget(pidfd, token);
+            }
+        }
+        self.clients.end(&mut self.events, &target);
+    }
+}
+
+fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}
