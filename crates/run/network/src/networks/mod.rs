@@ -1,0 +1,373 @@
+//! The one object a daemon holds: its bridges, who is on them, what is
+//! published.
+//!
+//! Locks are taken in the order of the fields below and held over netlink
+//! exchanges, which never wait. A batch of containers costs one exchange with
+//! the host's netns and two in each container's.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::BorrowedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::attach::{self, Inside};
+use crate::bridge::{self, Bridge, Origin};
+use crate::cidr::{Cidr4, Cidr6};
+use crate::config::{DockerUser, NetworkConfig};
+use crate::endpoint::{Endpoint, EndpointId, PortBinding, PortRequest, Published};
+use crate::error::NetworkError;
+use crate::firewall::{self, Wanted};
+use crate::netlink::{Socket, route};
+use crate::nft::{self, Element, Set, Transaction};
+use crate::ports::{HostFamilies, Ports};
+use crate::sysctl;
+
+mod opening;
+mod preparing;
+mod publishing;
+
+use publishing::{delete_all, elements_of, grouped, unspecified};
+
+/// A daemon's default network.
+///
+/// Every method blocks, for microseconds to milliseconds. `open` and
+/// `publish` act in the calling thread's netns, which must be the host's.
+#[derive(Debug)]
+pub struct Networks {
+    config: NetworkConfig,
+    alias: String,
+    machine: Vec<u8>,
+    families: HostFamilies,
+    state: Mutex<State>,
+    ports: Mutex<Ports>,
+    route: Mutex<Socket>,
+    filter: Mutex<Socket>,
+    warnings: Mutex<Vec<String>>,
+}
+
+#[derive(Debug)]
+struct State {
+    bridges: Vec<Bridge>,
+    leases: HashMap<EndpointId, Lease>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Lease {
+    bridge: usize,
+    offset: u32,
+}
+
+/// What [`Networks::recover`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Endpoints whose addresses are theirs again.
+    pub kept: usize,
+    /// Endpoints that have no place: their bridge is gone, or their address
+    /// is another's.
+    pub lost: Vec<EndpointId>,
+    /// Ports that were published for nobody, and are not any more.
+    pub dropped_ports: usize,
+    /// Ports that were not published and should have been, and are again.
+    pub restored_ports: usize,
+}
+
+/// What `GET /networks/bridge` tells of one bridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BridgeDescription {
+    /// Its interface.
+    pub name: String,
+    /// Its network.
+    pub subnet4: Cidr4,
+    /// Its own address.
+    pub gateway4: Ipv4Addr,
+    /// The same for IPv6, where the host has it.
+    pub ipv6: Option<(Cidr6, Ipv6Addr)>,
+    /// MTU of the bridge and its containers.
+    pub mtu: u32,
+    /// Endpoints on it.
+    pub endpoints: usize,
+}
+
+impl Networks {
+    /// Makes or adopts the bridges, writes the rule set and the sysctls.
+    ///
+    /// # Errors
+    /// When a name or subnet cannot be used, or the kernel refuses.
+    pub fn open(config: NetworkConfig) -> Result<Self, NetworkError> {
+        config.validate()?;
+        let route = route::open()
+            .map(Socket::enlarge)
+            .map_err(NetworkError::kernel("open a route socket"))?;
+        let filter = nft::open().map_err(NetworkError::kernel("open a netfilter socket"))?;
+        let with_ipv6 = sysctl::has_ipv6();
+        sysctl::enable_forwarding(with_ipv6)?;
+        sysctl::raise_neighbour_thresholds();
+        let alias = format!("carrack:{}", config.table);
+        let networks = Self {
+            machine: opening::machine_id(),
+            alias,
+            families: if with_ipv6 {
+                HostFamilies::Both
+            } else {
+                HostFamilies::Ipv4
+            },
+            state: Mutex::new(State {
+                bridges: Vec::new(),
+                leases: HashMap::new(),
+            }),
+            ports: Mutex::new(Ports::default()),
+            route: Mutex::new(route),
+            filter: Mutex::new(filter),
+            warnings: Mutex::new(Vec::new()),
+            config,
+        };
+        networks.open_bridges()?;
+        networks.write_base()?;
+        networks.synchronise_firewall();
+        Ok(networks)
+    }
+
+    /// Puts one container's place into each netns: `lo` and `eth0` up, with
+    /// addresses and default routes. One failure does not stop the others;
+    /// a netns that failed may hold half of it and must be dropped.
+    pub fn prepare(&self, netns: &[BorrowedFd<'_>]) -> Vec<Result<Endpoint, NetworkError>> {
+        self.prepare_batch(netns)
+    }
+
+    /// Brings up `lo` and nothing else, in each netns.
+    pub fn prepare_loopback(&self, netns: &[BorrowedFd<'_>]) -> Vec<Result<(), NetworkError>> {
+        let list: Vec<_> = netns
+            .iter()
+            .map(|netns| (*netns, Inside::Loopback))
+            .collect();
+        attach::fill(&list)
+    }
+
+    /// Gives the addresses back, once the netns are gone; their links went
+    /// with them. Unknown names are fine.
+    pub fn release(&self, endpoints: &[EndpointId]) {
+        let mut state = lock(&self.state);
+        for id in endpoints {
+            state.release(id);
+        }
+    }
+
+    /// Publishes every port of `requests`, or none.
+    ///
+    /// # Errors
+    /// When a port is in use, in docker's words; when the request makes no
+    /// sense; when the kernel refuses.
+    pub fn publish(
+        &self,
+        endpoint: &Endpoint,
+        requests: &[PortRequest],
+    ) -> Result<Published, NetworkError> {
+        if !lock(&self.state).leases.contains_key(&endpoint.id) {
+            return Err(NetworkError::NoSuchEndpoint {
+                id: endpoint.id.clone(),
+            });
+        }
+        if requests.is_empty() {
+            return Ok(Published {
+                bindings: Vec::new(),
+                listeners: Vec::new(),
+            });
+        }
+        let bound = lock(&self.ports).bind_all(endpoint, requests, self.families)?;
+        let bindings: Vec<PortBinding> = bound.iter().map(|(binding, _)| *binding).collect();
+        if let Err(source) = self.add_ports(endpoint, &bindings) {
+            lock(&self.ports).forget(&bindings);
+            return Err(NetworkError::Kernel {
+                action: format!("publish ports of {}", endpoint.ipv4.address()),
+                source,
+            });
+        }
+        let listeners = bound
+            .into_iter()
+            .filter_map(|(binding, socket)| Some((binding, socket?)))
+            .collect();
+        Ok(Published {
+            bindings,
+            listeners,
+        })
+    }
+
+    /// Takes published ports back; those that are not published are fine. The
+    /// sockets are whose they were handed to.
+    ///
+    /// # Errors
+    /// When the kernel refuses; the ports are free for this daemon all the same.
+    pub fn unpublish(&self, bindings: &[PortBinding]) -> Result<(), NetworkError> {
+        if bindings.is_empty() {
+            return Ok(());
+        }
+        // Values do not matter for a deletion: any address of the family.
+        let elements = grouped(bindings, |binding| Some(unspecified(binding.host_ip)));
+        let mut filter = lock(&self.filter);
+        let outcome = delete_all(&mut filter, &self.config.table, &elements);
+        self.forget_flows(&mut filter, bindings);
+        drop(filter);
+        lock(&self.ports).forget(bindings);
+        outcome.map_err(NetworkError::kernel("take back published ports"))
+    }
+
+    /// After a restart: keeps the addresses and ports of the endpoints that
+    /// live, drops those that nobody owns, restores those that were lost.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn recover(&self, live: &[(Endpoint, Vec<PortBinding>)]) -> Result<Report, NetworkError> {
+        let mut report = Report::default();
+        let mut kept = Vec::with_capacity(live.len());
+        {
+            let mut state = lock(&self.state);
+            for (endpoint, bindings) in live {
+                if state.restore(endpoint) {
+                    kept.push((endpoint, bindings));
+                } else {
+                    report.lost.push(endpoint.id.clone());
+                }
+            }
+            state.continue_pools();
+        }
+        report.kept = kept.len();
+        lock(&self.ports).remember(kept.iter().flat_map(|(_, bindings)| bindings.iter()));
+
+        let mut wanted: HashMap<Set, HashSet<Element>> = HashMap::new();
+        for (endpoint, bindings) in &kept {
+            for (set, element) in elements_of(endpoint, bindings) {
+                wanted.entry(set).or_default().insert(element);
+            }
+        }
+        let mut filter = lock(&self.filter);
+        let table = &self.config.table;
+        let failed = || NetworkError::kernel("reconcile published ports");
+        let (mut gone, mut missing) = (HashMap::new(), HashMap::new());
+        for set in Set::MAPS {
+            let found: HashSet<Element> = set
+                .list(&mut filter, table)
+                .map_err(failed())?
+                .into_iter()
+                .collect();
+            let wanted = wanted.remove(&set).unwrap_or_default();
+            let orphans: Vec<_> = found.difference(&wanted).cloned().collect();
+            for orphan in &orphans {
+                if let Some((protocol, port)) = orphan.host_port() {
+                    tracing::info!(port, %protocol, "dropping a published port that nobody owns");
+                }
+            }
+            report.dropped_ports += orphans.len();
+            gone.insert(set, orphans);
+            let lost: Vec<_> = wanted.difference(&found).cloned().collect();
+            report.restored_ports += lost.len();
+            missing.insert(set, lost);
+        }
+        if report.dropped_ports + report.restored_ports > 0 {
+            let mut transaction = Transaction::begin(&filter);
+            for (set, elements) in &gone {
+                transaction.delete(table, *set, elements);
+            }
+            for (set, elements) in &missing {
+                transaction.add_new(table, *set, elements);
+            }
+            transaction.commit(&mut filter).map_err(failed())?;
+        }
+        Ok(report)
+    }
+
+    /// At the daemon's stop: our rules leave `DOCKER-USER`; bridges and maps
+    /// go as well when nothing lives on them.
+    ///
+    /// # Errors
+    /// The first refusal; everything is tried.
+    pub fn close(&self) -> Result<(), NetworkError> {
+        let mut outcome = Ok(());
+        if self.config.docker_user == DockerUser::Accept {
+            let wanted = Wanted {
+                mark: &self.alias,
+                bridges: &[],
+                foreign: &[],
+            };
+            firewall::synchronise(&mut lock(&self.filter), wanted, self.with_ipv6());
+        }
+        let mut state = lock(&self.state);
+        if !state.leases.is_empty() {
+            return outcome;
+        }
+        let mut route = lock(&self.route);
+        for bridge in state
+            .bridges
+            .drain(..)
+            .filter(|bridge| bridge.origin == Origin::Ours)
+        {
+            let action = format!("delete bridge {}", bridge.name);
+            let deleted = bridge::act(&mut route, &action, |messages| {
+                vec![route::delete_link(messages, bridge.index)]
+            });
+            outcome = outcome.and(deleted);
+        }
+        let forgotten = nft::forget_table(&mut lock(&self.filter), &self.config.table);
+        outcome.and(forgotten.map_err(NetworkError::kernel("delete the nftables table")))
+    }
+
+    /// Looks again at the host's firewall, which may have come or changed
+    /// since open: cheap where there is nothing to do, a fork of `iptables`
+    /// where another engine's chain is.
+    pub fn synchronise_firewall(&self) {
+        let bridges: Vec<String> = lock(&self.state)
+            .bridges
+            .iter()
+            .map(|bridge| bridge.name.clone())
+            .collect();
+        let foreign = match route::links(&mut lock(&self.route)) {
+            Ok(links) => links
+                .into_iter()
+                .map(|link| link.name)
+                .filter(|name| firewall::is_docker_bridge(name) && !bridges.contains(name))
+                .collect(),
+            Err(error) => {
+                tracing::warn!(%error, "cannot list links");
+                Vec::new()
+            }
+        };
+        if self.config.docker_user == DockerUser::LeaveAlone {
+            return;
+        }
+        let wanted = Wanted {
+            mark: &self.alias,
+            bridges: &bridges,
+            foreign: &foreign,
+        };
+        let warnings = firewall::synchronise(&mut lock(&self.filter), wanted, self.with_ipv6());
+        *lock(&self.warnings) = warnings;
+    }
+
+    /// What is in the way of containers' traffic and not ours to change, as
+    /// sentences for the user.
+    pub fn warnings(&self) -> Vec<String> {
+        lock(&self.warnings).clone()
+    }
+
+    /// The bridges, the first one first.
+    pub fn describe(&self) -> Vec<BridgeDescription> {
+        let describe = |bridge: &Bridge| BridgeDescription {
+            name: bridge.name.clone(),
+            subnet4: bridge.ipv4.subnet(),
+            gateway4: bridge.ipv4.address(),
+            ipv6: bridge.ipv6.map(|ipv6| (ipv6.subnet(), ipv6.address())),
+            mtu: bridge.mtu,
+            endpoints: bridge.endpoints,
+        };
+        lock(&self.state).bridges.iter().map(describe).collect()
+    }
+
+    fn with_ipv6(&self) -> bool {
+        self.families == HostFamilies::Both
+    }
+}
+
+/// A panic elsewhere leaves counters and maps whole: every change of them is
+/// one statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
