@@ -148,13 +148,16 @@ impl Ingest<'_> {
         }
         // Pinned before it is looked for: what is there then stays.
         let ingested = Ingested { digest, size };
+        let store = self.lease.store();
+        let dir = store.blobs_dir(ingested.digest.algorithm());
         if self.lease.pin(&ingested.digest)? {
+            // Another ingest may have renamed it this instant.
+            sync_dir(&dir).map_err(|source| self.write_error(source))?;
             return Ok(ingested);
         }
         self.file
             .sync_all()
             .map_err(|source| self.write_error(source))?;
-        let store = self.lease.store();
         let Some(path) = self.path.take() else {
             return Ok(ingested);
         };
