@@ -35,6 +35,9 @@ use crate::waiters::Waiters;
 const RECORD_BOUND: Duration = Duration::from_secs(5);
 /// How long clients may take to read the rest after the release.
 const FLUSH_BOUND: Duration = Duration::from_secs(10);
+/// What Docker's daemon puts before the reason of a failed exec.
+const EXEC_FAILED: &str =
+    "OCI runtime exec failed: exec failed: unable to start container process: ";
 /// Execs of one container at once.
 const MAX_EXECS: usize = 1000;
 
@@ -76,6 +79,9 @@ pub(crate) struct Supervisor {
     init_end: Option<Token>,
     start: Option<Start>,
     directory: Option<OwnedFd>,
+    /// The root's mount: kept so that its end, which may sync a whole file
+    /// system, does not delay the news of the container's end (ADR 1).
+    root: Option<OwnedFd>,
     failed: Option<Failure>,
     started_ns: u64,
     ended_ns: u64,
@@ -120,6 +126,7 @@ impl Supervisor {
             init_end: None,
             start: None,
             directory: None,
+            root: None,
             failed: None,
             started_ns: 0,
             ended_ns: 0,
@@ -218,6 +225,7 @@ impl Supervisor {
             sandbox: self.sandbox.clone(),
             container: self.container.clone(),
             state: self.run_state(),
+            supervisor_pid: std::process::id(),
             execs: self
                 .execs
                 .iter()
@@ -431,6 +439,9 @@ impl Supervisor {
             self.failed = Some(failure);
             self.kill_init();
         }
+        if !descriptors.is_empty() {
+            self.root = Some(descriptors.swap_remove(0));
+        }
         self.start = Some(Start {
             plan: start.plan.without_bulk(),
             ..start
@@ -569,6 +580,10 @@ impl Supervisor {
         }
         self.waiters.tell(&mut self.events, false, self.code);
         self.waiters.tell(&mut self.events, true, self.code);
+        if self.phase == Phase::Exited {
+            self.root = None;
+            self.announce(&Event::Released);
+        }
         self.released_by = Some(Instant::now() + FLUSH_BOUND);
     }
 
@@ -877,11 +892,16 @@ impl Supervisor {
             if let Some(pidfd) = &exec.pidfd {
                 let _reaped = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
             }
-            self.finish_exec(id);
             self.announce(&Event::ExecFailed {
                 exec: id.to_owned(),
-                failure,
+                failure: failure.clone(),
             });
+            // An attached client has its head already, so the reason goes down
+            // its stream, where Docker's clients print it.
+            let reason = format!("{EXEC_FAILED}{}\r\n", failure.sentence());
+            let target = Target::Exec(id.to_owned());
+            self.clients.send_output(&mut self.events, &target, Output::Stdout, reason.as_bytes());
+            self.finish_exec(id);
             return;
         }
         let pid = exec.pid.unsigned_abs();

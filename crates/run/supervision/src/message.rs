@@ -111,6 +111,9 @@ pub enum Event {
         /// Why not.
         reason: String,
     },
+    /// The root file system is no longer mounted: the container may be started
+    /// again.
+    Released,
 }
 
 /// How a supervisor introduces itself.
@@ -122,6 +125,8 @@ pub struct Hello {
     pub container: String,
     /// Where it stands.
     pub state: RunState,
+    /// The supervisor's own process id.
+    pub supervisor_pid: u32,
     /// Execs that run: identity and process id.
     pub execs: Vec<(String, u32)>,
 }

@@ -1,0 +1,93 @@
+//! The daemon's end of a supervisor's connection.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use carrack_supervision::{
+    Event, FrameError, FrameReader, PROTOCOL, ProtocolVersion, Received, Request,
+};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// What comes from a supervisor.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// An event.
+    Event(Event),
+    /// The connection is over: the supervisor ended.
+    Closed,
+}
+
+/// A connection to one supervisor. Sending is possible from anywhere; events
+/// are taken by one reader.
+#[derive(Debug)]
+pub struct Link {
+    socket: AsyncFd<OwnedFd>,
+    reader: FrameReader,
+    version: ProtocolVersion,
+}
+
+impl Link {
+    /// Takes a connected socket; must be called inside a runtime.
+    pub fn new(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(Self {
+            socket: AsyncFd::register_with_interest(socket, Interest::READABLE)?,
+            reader: FrameReader::default(),
+            version: PROTOCOL,
+        })
+    }
+
+    /// A second handle of the same connection, to send on.
+    pub fn sender(&self) -> io::Result<Sender> {
+        Ok(Sender(self.socket.get_ref().try_clone()?))
+    }
+
+    /// Sends a request; blocks for at most the time a supervisor takes to
+    /// read, which is what it does between events.
+    pub fn send(&self, request: &Request, with: &[BorrowedFd<'_>]) -> Result<(), FrameError> {
+        carrack_supervision::send(self.socket.get_ref(), request, with)
+    }
+
+    /// The protocol that the supervisor speaks, known after its first event.
+    pub fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
+    /// The next event. A frame that cannot be read counts as the end.
+    ///
+    /// Cancel safe: what was read is kept.
+    pub async fn next(&mut self) -> LinkEvent {
+        loop {
+            match self.reader.next::<Event>() {
+                Ok(Some(Received { message, version, .. })) => {
+                    self.version = version;
+                    return LinkEvent::Event(message);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "supervisor's frame");
+                    return LinkEvent::Closed;
+                }
+            }
+            let Ok(mut ready) = self.socket.readable().await else {
+                return LinkEvent::Closed;
+            };
+            match ready.try_io(|socket| self.reader.fill(socket.get_ref().as_fd())) {
+                Ok(Ok(true)) | Err(_) => {}
+                Ok(Ok(false) | Err(_)) => return LinkEvent::Closed,
+            }
+        }
+    }
+}
+
+/// Sends requests to a supervisor whose events somebody else reads.
+#[derive(Debug)]
+pub struct Sender(OwnedFd);
+
+impl Sender {
+    /// Sends a request; see [`Link::send`].
+    pub fn send(&self, request: &Request, with: &[BorrowedFd<'_>]) -> Result<(), FrameError> {
+        carrack_supervision::send(&self.0, request, with)
+    }
+}
