@@ -69,6 +69,7 @@ fn one(netns: BorrowedFd<'_>, inside: Inside<'_>) -> Result<(), NetworkError> {
         .map_err(failed("find eth0"))?;
     let mut messages = socket.messages();
     let mut expected = vec![
+        route::set_up(&mut messages, index),
         route::add_address4(&mut messages, index, endpoint.ipv4),
         route::add_default_route(&mut messages, index, endpoint.gateway4.into()),
     ];

@@ -39,6 +39,7 @@ struct Family {
     tool: &'static str,
     nft: u8,
     nft_name: &'static str,
+    /// The thread's, not the process's: they differ where a thread moved.
     legacy_tables: &'static str,
 }
 
@@ -46,13 +47,13 @@ const IPV4: Family = Family {
     tool: "iptables",
     nft: 2,
     nft_name: "ip",
-    legacy_tables: "/proc/net/ip_tables_names",
+    legacy_tables: "/proc/thread-self/net/ip_tables_names",
 };
 const IPV6: Family = Family {
     tool: "ip6tables",
     nft: 10,
     nft_name: "ip6",
-    legacy_tables: "/proc/net/ip6_tables_names",
+    legacy_tables: "/proc/thread-self/net/ip6_tables_names",
 };
 
 /// What must be in the chain: nothing, at close.
@@ -230,10 +231,14 @@ fn nft_in_the_way(chain: &nft::ForwardChain, wanted: Wanted<'_>) -> String {
              nft insert rule {family} {table} {name} oifname {bridge} accept"
         )
     };
+    let without = if is_iptables {
+        format!(" and there is no chain {CHAIN}")
+    } else {
+        String::new()
+    };
     format!(
-        "nftables: policy of chain {family} {} {} is drop and there is no chain {CHAIN}: containers \
-         on {bridge} reach nothing outside, and their published ports are closed to other hosts; \
-         {remedy}",
+        "nftables: policy of chain {family} {} {} is drop{without}: containers on {bridge} reach \
+         nothing outside, and their published ports are closed to other hosts; {remedy}",
         chain.table, chain.chain
     )
 }

@@ -84,7 +84,9 @@ pub(crate) struct Veth<'a> {
     pub(crate) mtu: u32,
 }
 
-/// Makes the pair with both ends up; the peer is born in its netns.
+/// Makes the pair; the peer is born in its netns. The host's end is up at
+/// once; the peer cannot be (`veth_open` answers ENOTCONN before the two ends
+/// know each other).
 ///
 /// One queue each: by default the kernel makes one a CPU on both ends, which
 /// on a large machine is most of a container's memory, for a device that
@@ -104,7 +106,7 @@ pub(crate) fn new_veth(messages: &mut Messages, veth: &Veth<'_>) -> u32 {
                     info.bytes(IFLA_INFO_KIND, b"veth")
                         .nest(IFLA_INFO_DATA, |data| {
                             data.nest(VETH_INFO_PEER, |peer| {
-                                peer.structure(&ifinfomsg(0, IFF_UP))
+                                peer.structure(&ifinfomsg(0, 0))
                                     .text(IFLA_IFNAME, CONTAINER_INTERFACE)
                                     .bytes(IFLA_ADDRESS, &veth.mac.octets())
                                     .u32(IFLA_MTU, veth.mtu)

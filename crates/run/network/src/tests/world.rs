@@ -277,6 +277,19 @@ pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+/// Tries until it works: a port that was just closed is held a moment longer
+/// by the children that other tests are forking.
+pub(crate) fn eventually<T, E: std::fmt::Debug>(mut attempt: impl FnMut() -> Result<T, E>) -> T {
+    let start = std::time::Instant::now();
+    loop {
+        match attempt() {
+            Ok(value) => return value,
+            Err(error) => assert!(start.elapsed() < PATIENCE, "{error:?}"),
+        }
+        thread::yield_now();
+    }
+}
+
 /// The netns of the calling thread.
 pub(crate) fn here() -> OwnedFd {
     OwnedFd::from(std::fs::File::open("/proc/thread-self/ns/net").unwrap())
