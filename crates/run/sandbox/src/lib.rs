@@ -20,7 +20,7 @@ mod pool;
 mod request;
 
 pub use error::SandboxError;
-pub use link::{Link, LinkEvent, Sender};
+pub use link::{Link, LinkEvent, Sender, watch};
 pub use make::Sandbox;
 pub use pool::{Adopted, SandboxConfig, Sandboxes};
 pub use request::{IdMaps, NamespaceSource, NetworkSource, SandboxId, SandboxRequest};

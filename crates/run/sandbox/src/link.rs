@@ -9,6 +9,15 @@ use carrack_supervision::{
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+/// Registers a descriptor with the runtime.
+#[expect(
+    deprecated,
+    reason = "an OwnedFd keeps its descriptor for as long as it lives, which is what the unsafe successor asks for"
+)]
+pub fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(descriptor, Interest::READABLE)
+}
+
 /// What comes from a supervisor.
 #[derive(Debug)]
 pub enum LinkEvent {
@@ -32,7 +41,7 @@ impl Link {
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Self {
-            socket: AsyncFd::register_with_interest(socket, Interest::READABLE)?,
+            socket: watch(socket)?,
             reader: FrameReader::default(),
             version: PROTOCOL,
         })

@@ -333,7 +333,7 @@ impl Inner {
         let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK) else {
             return;
         };
-        let Ok(watched) = tokio::io::unix::AsyncFd::register(pidfd) else {
+        let Ok(watched) = crate::link::watch(pidfd) else {
             return;
         };
         if tokio::time::timeout(END_BOUND, watched.readable()).await.is_err() {
