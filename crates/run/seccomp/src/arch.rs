@@ -106,9 +106,8 @@ impl Abi {
     }
 
     /// Number of the call, as it appears in `seccomp_data.nr`.
-    pub(crate) fn number(self, name: &str) -> Option<u32> {
-        let row = find(name)?;
-        let number = u32::try_from(row.1[self.column()]).ok()?;
+    pub(crate) fn number(self, call: Call) -> Option<u32> {
+        let number = u32::try_from(call.0.1[self.column()]).ok()?;
         Some(match self {
             Self::X32 => number | X32_BIT,
             _ => number,
@@ -117,14 +116,15 @@ impl Abi {
 
     /// For i386, whose socket and System V IPC calls also exist as one call
     /// with a selector: number of that call, and the selector.
-    pub(crate) fn multiplexed(self, name: &str) -> Option<(u32, u64)> {
+    pub(crate) fn multiplexed(self, call: Call) -> Option<(u32, u64)> {
         if self != Self::X86 {
             return None;
         }
+        let name = call.0.0;
         if let Some(selector) = selector(SOCKETCALL, name) {
-            return Some((self.number("socketcall")?, selector));
+            return Some((self.number(Call::find("socketcall")?)?, selector));
         }
-        Some((self.number("ipc")?, selector(IPC, name)?))
+        Some((self.number(Call::find("ipc")?)?, selector(IPC, name)?))
     }
 
     const fn column(self) -> usize {
@@ -138,9 +138,21 @@ impl Abi {
     }
 }
 
-/// Whether any architecture has a call of that name.
-pub(crate) fn is_known(name: &str) -> bool {
-    find(name).is_some()
+/// A system call that some architecture has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call(&'static Row);
+
+impl Call {
+    /// By name. `None` for one that no architecture has.
+    pub(crate) fn find(name: &str) -> Option<Self> {
+        ROWS.binary_search_by(|row| row.0.cmp(name))
+            .ok()
+            .map(|index| Self(&ROWS[index]))
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        self.0.0
+    }
 }
 
 /// Every `SCMP_ARCH_…` of the runtime specification that this crate has no
@@ -210,10 +222,4 @@ fn selector(of: &[(&str, u64)], name: &str) -> Option<u64> {
     of.iter()
         .find(|(call, _)| *call == name)
         .map(|&(_, selector)| selector)
-}
-
-fn find(name: &str) -> Option<&'static Row> {
-    ROWS.binary_search_by(|row| row.0.cmp(name))
-        .ok()
-        .map(|index| &ROWS[index])
 }

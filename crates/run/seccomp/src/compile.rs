@@ -58,18 +58,17 @@ pub fn compile_with(seccomp: &Seccomp, native: Arch, newer: NewerCalls) -> Resul
         _ => newer,
     };
 
+    let rules = rules::rules(seccomp, default, &abis)?;
     let mut emitter = Emitter::default();
     let mut program = Target::Return(BAD_ARCHITECTURE);
     // The last one compared is emitted first; the native one is compared first.
     for group in groups(&abis, native).into_iter().rev() {
         let audit = group[0].audit();
         let mut ranges = Ranges::new(default);
-        let rules = group
-            .iter()
-            .map(|&abi| rules::rules(seccomp, default, abi))
-            .collect::<Result<Vec<_>>>()?;
-        for (&abi, rules) in group.iter().zip(&rules) {
-            ranges.add(abi, rules, newer);
+        for abi in &group {
+            for rules in rules.iter().filter(|rules| rules.abi == *abi) {
+                ranges.add(rules, newer);
+            }
         }
         if group == [Abi::X86_64] {
             ranges.set(X32_BIT, SKIPPED, Leaf::Return(BAD_ARCHITECTURE));
@@ -170,7 +169,8 @@ impl<'a> Ranges<'a> {
         self.pieces.push((end, Leaf::Return(self.default)));
     }
 
-    fn add(&mut self, abi: Abi, rules: &'a Rules, newer: NewerCalls) {
+    fn add(&mut self, rules: &'a Rules, newer: NewerCalls) {
+        let abi = rules.abi;
         for (&number, verdict) in &rules.by_number {
             let leaf = match verdict {
                 Verdict::Always(action) => Leaf::Return(*action),

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use carrack_oci::runtime::{Seccomp, SeccompAction, SeccompArg, SeccompOperator, SeccompSyscall};
 
-use crate::arch::{Abi, is_known};
+use crate::arch::{Abi, Call};
 use crate::emit::Action;
 use crate::{Error, Result};
 
@@ -65,6 +65,7 @@ pub(crate) struct Condition {
 /// The rules of one ABI by number.
 #[derive(Debug)]
 pub(crate) struct Rules {
+    pub(crate) abi: Abi,
     pub(crate) by_number: BTreeMap<u32, Verdict>,
     /// The largest number that any rule names, also a redundant one.
     pub(crate) largest: Option<u32>,
@@ -126,11 +127,11 @@ pub(crate) fn notifies(seccomp: &Seccomp) -> Result<bool> {
     Ok(found)
 }
 
-/// The rules for `abi`.
+/// The rules for each of `abis`.
 ///
 /// # Errors
 /// [`Error`] for a condition or a value that cannot be, and for too many.
-pub(crate) fn rules(seccomp: &Seccomp, default: Action, abi: Abi) -> Result<Rules> {
+pub(crate) fn rules(seccomp: &Seccomp, default: Action, abis: &[Abi]) -> Result<Vec<Rules>> {
     let pairs: usize = seccomp.syscalls.iter().map(|call| call.names.len()).sum();
     if pairs > MAX_RULES {
         return Err(Error::TooManyRules {
@@ -138,35 +139,48 @@ pub(crate) fn rules(seccomp: &Seccomp, default: Action, abi: Abi) -> Result<Rule
             limit: MAX_RULES,
         });
     }
-    let mut rules = Rules {
-        by_number: BTreeMap::new(),
-        largest: None,
-    };
-    for call in &seccomp.syscalls {
-        rules.add_call(call, default, abi)?;
+    let mut rules: Vec<Rules> = abis.iter().map(|&abi| Rules::new(abi)).collect();
+    for group in &seccomp.syscalls {
+        let action = action(group.action, group.errno_ret)?;
+        let alternatives = alternatives(group)?;
+        for call in group.names.iter().filter_map(|name| Call::find(name)) {
+            for rules in &mut rules {
+                rules.count(call);
+                if action != default {
+                    rules.add_call(call, &alternatives, action)?;
+                }
+            }
+        }
     }
     Ok(rules)
 }
 
 impl Rules {
-    fn add_call(&mut self, call: &SeccompSyscall, default: Action, abi: Abi) -> Result<()> {
-        let action = action(call.action, call.errno_ret)?;
-        for name in call.names.iter().filter(|name| is_known(name)) {
-            let number = abi.number(name);
-            if number > self.largest {
-                self.largest = number;
+    fn new(abi: Abi) -> Self {
+        Self {
+            abi,
+            by_number: BTreeMap::new(),
+            largest: None,
+        }
+    }
+
+    fn count(&mut self, call: Call) {
+        self.largest = self.largest.max(self.abi.number(call));
+    }
+
+    fn add_call(
+        &mut self,
+        call: Call,
+        alternatives: &[Vec<SeccompArg>],
+        action: Action,
+    ) -> Result<()> {
+        for alternative in alternatives {
+            if let Some((number, selector)) = self.abi.multiplexed(call) {
+                let conditions = reduce(&with_selector(alternative, selector), self.abi);
+                self.add(call, number, conditions, action)?;
             }
-            if action == default {
-                continue;
-            }
-            for alternative in alternatives(name, &call.args)? {
-                if let Some((number, selector)) = abi.multiplexed(name) {
-                    let conditions = reduce(&with_selector(&alternative, selector), abi);
-                    self.add(name, number, conditions, action)?;
-                }
-                if let Some(number) = number {
-                    self.add(name, number, reduce(&alternative, abi), action)?;
-                }
+            if let Some(number) = self.abi.number(call) {
+                self.add(call, number, reduce(alternative, self.abi), action)?;
             }
         }
         Ok(())
@@ -174,7 +188,7 @@ impl Rules {
 
     fn add(
         &mut self,
-        name: &str,
+        call: Call,
         number: u32,
         conditions: Vec<Condition>,
         action: Action,
@@ -190,7 +204,7 @@ impl Rules {
             *verdict = Verdict::Always(action);
             return Ok(());
         }
-        insert(rules, Rule { conditions, action }, name)
+        insert(rules, Rule { conditions, action }, call.name())
     }
 }
 
@@ -256,7 +270,8 @@ fn class(operator: SeccompOperator) -> u8 {
 }
 
 /// Splits a rule that names an argument twice into one rule a condition.
-fn alternatives(name: &str, args: &[SeccompArg]) -> Result<Vec<Vec<SeccompArg>>> {
+fn alternatives(group: &SeccompSyscall) -> Result<Vec<Vec<SeccompArg>>> {
+    let args = &group.args;
     let mut seen = [false; ARGUMENTS];
     let mut twice = false;
     for arg in args {
@@ -265,7 +280,7 @@ fn alternatives(name: &str, args: &[SeccompArg]) -> Result<Vec<Vec<SeccompArg>>>
             .and_then(|index| seen.get_mut(index))
         else {
             return Err(Error::Argument {
-                call: name.to_owned(),
+                call: group.names.first().cloned().unwrap_or_default(),
                 index: arg.index,
             });
         };
@@ -274,7 +289,7 @@ fn alternatives(name: &str, args: &[SeccompArg]) -> Result<Vec<Vec<SeccompArg>>>
     if twice {
         return Ok(args.iter().map(|arg| vec![*arg]).collect());
     }
-    Ok(vec![args.to_vec()])
+    Ok(vec![args.clone()])
 }
 
 /// The same conditions behind `socketcall(2)` or `ipc(2)`. libseccomp keeps

@@ -23,7 +23,13 @@ impl Call {
     }
 
     pub(crate) fn named(abi: Abi, name: &str, args: &[u64]) -> Self {
-        Self::new(abi, abi.number(name).expect("a known name"), args)
+        Self::new(
+            abi,
+            crate::arch::Call::find(name)
+                .and_then(|call| abi.number(call))
+                .expect("a known name"),
+            args,
+        )
     }
 
     fn word(&self, offset: u32) -> u32 {

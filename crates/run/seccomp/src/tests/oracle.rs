@@ -10,7 +10,7 @@ use carrack_oci::runtime::{Seccomp, SeccompAction, SeccompArg, SeccompOperator, 
 
 use super::interpreter::{Call, run};
 use super::{built, default_filter, usual_capabilities};
-use crate::arch::{Abi, X32_BIT};
+use crate::arch::{self, Abi, X32_BIT};
 use crate::table::ROWS;
 use crate::{Arch, CapabilitySet, Error, NewerCalls, SockFilter, compile_with, rules};
 
@@ -44,6 +44,14 @@ fn token(abi: Abi) -> u32 {
         Abi::X32 => X32_TOKEN,
         _ => abi.audit(),
     }
+}
+
+fn number(abi: Abi, name: &str) -> Option<u32> {
+    abi.number(arch::Call::find(name)?)
+}
+
+fn multiplexed(abi: Abi, name: &str) -> Option<(u32, u64)> {
+    abi.multiplexed(arch::Call::find(name)?)
 }
 
 /// The oracle's answer: a program, and what it said on standard error.
@@ -157,12 +165,12 @@ fn gaps(oracle: &Path) -> Option<Gaps> {
     for (name, _) in ROWS {
         for abi in ABIS {
             let theirs = answers[&(token(abi), *name)];
-            let ours = abi.number(name);
+            let ours = number(abi, name);
             if theirs == -1 {
                 gaps.names.insert((*name).to_owned());
             } else if let Ok(theirs) = u32::try_from(theirs) {
                 assert_eq!(ours, Some(theirs), "{name} on {abi:?}");
-            } else if let (Some(ours), None) = (ours, abi.multiplexed(name)) {
+            } else if let (Some(ours), None) = (ours, multiplexed(abi, name)) {
                 gaps.numbers.insert((abi.audit(), ours));
             }
         }
@@ -218,8 +226,8 @@ fn compare(
         let conditional: BTreeSet<u32> = conditional
             .iter()
             .flat_map(|name| {
-                let multiplexed = abi.multiplexed(name).map(|(number, _)| number);
-                abi.number(name).into_iter().chain(multiplexed)
+                let multiplexed = multiplexed(abi, name).map(|(number, _)| number);
+                number(abi, name).into_iter().chain(multiplexed)
             })
             .collect();
         for &number in numbers {
@@ -267,7 +275,7 @@ fn conditional(seccomp: &Seccomp) -> BTreeSet<&str> {
 fn without(mut seccomp: Seccomp, names: &BTreeSet<String>) -> Seccomp {
     for call in &mut seccomp.syscalls {
         call.names
-            .retain(|name| !names.contains(name) && crate::arch::is_known(name));
+            .retain(|name| !names.contains(name) && arch::Call::find(name).is_some());
     }
     seccomp
 }
@@ -404,7 +412,7 @@ fn random_filters(oracle: &Path, count: usize, shape: &Shape) -> Option<Tally> {
     };
     let numbers: Vec<u32> = NAMES
         .iter()
-        .flat_map(|name| ABIS.map(|abi| abi.number(name)))
+        .flat_map(|name| ABIS.map(|abi| number(abi, name)))
         .flatten()
         .chain([SOCKETCALL, IPC])
         .map(|number| number & !X32_BIT)
@@ -470,8 +478,8 @@ fn any_matches(seccomp: &Seccomp, call: &Call) -> bool {
     };
     seccomp.syscalls.iter().any(|rule| {
         let name = &rule.names[0];
-        let direct = abi.number(name) == Some(call.number) && rule.args.iter().all(holds);
-        let behind = abi.multiplexed(name).is_some_and(|(number, selector)| {
+        let direct = number(abi, name) == Some(call.number) && rule.args.iter().all(holds);
+        let behind = multiplexed(abi, name).is_some_and(|(number, selector)| {
             number == call.number
                 && call.args[0] & width == selector
                 && rule.args.iter().filter(|arg| arg.index != 0).all(holds)
