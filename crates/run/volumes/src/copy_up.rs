@@ -51,12 +51,15 @@ impl Volume {
     /// ones, stay inside.
     ///
     /// # Errors
-    /// [`Error::TooDeep`], [`Error::Io`]; the volume is then still empty.
+    /// [`Error::TooDeep`], [`Error::Io`]; the volume is then still empty, but
+    /// for one with driver options, whose files cannot be made beside it.
     pub fn copy_up(&self, rootfs: BorrowedFd<'_>, path: &Path) -> Result<CopyUp> {
         let Some(source) = open_source(rootfs, path)? else {
             return Ok(CopyUp::NoSource);
         };
         let _one_at_a_time = self.lock_copying();
+        // One that failed after it counted is finished before anything else.
+        recover(self)?;
         let data = self.open_data()?;
         let named = self.mountpoint();
         if !is_empty(data.as_fd()).map_err(Error::io("read", &named))? {
