@@ -1,0 +1,296 @@
+//! Archives that are damaged, cut or made to harm: a clear error, and nothing
+//! is left.
+
+use carrack_oci::ErrorKind;
+
+use super::*;
+
+#[track_caller]
+fn refused(archive: &[u8]) -> String {
+    let world = World::new();
+    let error = world.load(archive).unwrap_err();
+    world.assert_empty();
+    assert!(world.told().is_empty());
+    assert_ne!(error.kind(), ErrorKind::Internal, "{error:?}");
+    error.to_string()
+}
+
+#[test]
+fn truncation_at_any_place() {
+    let image = Built::new("x", &["one", &"two".repeat(1000)], &[Compression::Gzip]);
+    let archive = docker_archive(&[(&image, &["box:1"])]);
+    let end = archive.len() - 1024;
+    for len in (0..end).step_by(777).chain([end - 1, end - 512]) {
+        refused(&archive[..len]);
+    }
+    let gzip = compress(&archive, Compression::Gzip);
+    for len in [1, 12, gzip.len() / 2, gzip.len() - 1] {
+        refused(&gzip[..len]);
+    }
+}
+
+#[test]
+fn no_archive_at_all() {
+    assert_eq!(
+        refused(b""),
+        "not an image archive: it has neither manifest.json nor index.json"
+    );
+    assert_eq!(
+        refused(&tar(&[("bin/sh", b"x")])),
+        "not an image archive: it has neither manifest.json nor index.json"
+    );
+    assert_eq!(
+        refused(&b"hello, this is not a tar archive\n".repeat(40)),
+        "cannot read the image archive"
+    );
+    assert_eq!(
+        refused(b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4\x46"),
+        "cannot read the image archive"
+    );
+}
+
+#[test]
+fn manifests_that_lie() {
+    let image = Built::plain("x", &["one"]);
+    let with = |manifest: &str| {
+        refused(&tar(&[
+            ("c.json", &image.config),
+            ("l.tar", &image.layers[0]),
+            ("other.tar", &layer("other")),
+            ("dir/x", b"-> ../dir/x"),
+            ("manifest.json", manifest.as_bytes()),
+        ]))
+    };
+    assert_eq!(
+        with("null"),
+        "invalid image archive: \"manifest.json\" cannot be parsed"
+    );
+    assert_eq!(
+        with("[null]"),
+        "invalid image archive: \"manifest.json\" cannot be parsed"
+    );
+    assert_eq!(
+        with(r#"[{"Layers":[]}]"#),
+        "invalid image archive: \"manifest.json\" cannot be parsed"
+    );
+    assert_eq!(
+        with(r#"[{"Config":"x.json","Layers":[]}]"#),
+        "invalid image archive: \"x.json\" is missing"
+    );
+    assert_eq!(
+        with(r#"[{"Config":"../../etc/passwd","Layers":[]}]"#),
+        "invalid image archive: name leads outside: \"../../etc/passwd\""
+    );
+    assert_eq!(
+        with(r#"[{"Config":"manifest.json","Layers":[]}]"#),
+        "invalid image archive: \"manifest.json\" is missing"
+    );
+    assert_eq!(
+        with(r#"[{"Config":"dir/x","Layers":[]}]"#),
+        "invalid image archive: too many links: \"dir/x\""
+    );
+    assert_eq!(
+        with(r#"[{"Config":"l.tar","Layers":[]}]"#),
+        "invalid image config l.tar"
+    );
+    assert_eq!(
+        with(r#"[{"Config":"c.json","Layers":[]}]"#),
+        "invalid manifest, layers length mismatch: expected 1, got 0"
+    );
+    assert_eq!(
+        with(r#"[{"Config":"c.json","Layers":["no.tar"]}]"#),
+        "invalid image archive: \"no.tar\" is missing"
+    );
+    assert!(
+        with(r#"[{"Config":"c.json","Layers":["other.tar"]}]"#)
+            .starts_with("cannot unpack layer sha256:")
+    );
+    assert!(
+        with(r#"[{"Config":"c.json","Layers":["c.json"]}]"#)
+            .starts_with("cannot unpack layer sha256:")
+    );
+    assert_eq!(
+        with(r#"[{"Config":"c.json","Layers":["l.tar"],"RepoTags":["box"]}]"#),
+        "invalid tag \"box\""
+    );
+    assert_eq!(
+        with(r#"[{"Config":"c.json","Layers":["l.tar"],"RepoTags":["Box:1"]}]"#),
+        "invalid reference format: repository name (library/Box) must be lowercase"
+    );
+    assert_eq!(
+        with(&" ".repeat(5 << 20)),
+        "invalid image archive: document is too large: \"manifest.json\""
+    );
+    let many = format!("[{}null]", r#"{"Config":"c.json"},"#.repeat(5000));
+    with(&many);
+}
+
+#[test]
+fn an_image_that_fails_takes_its_siblings_along() {
+    let (good, bad) = (Built::plain("good", &["1"]), Built::plain("bad", &["2"]));
+    let bad = Built {
+        layers: good.layers.clone(),
+        ..bad
+    };
+    refused(&docker_archive(&[(&good, &["good:1"]), (&bad, &["bad:1"])]));
+}
+
+#[test]
+fn blobs_that_are_not_what_their_names_say() {
+    let image = Built::plain("x", &["one"]);
+    let manifest = image.manifest();
+    let index = serde_json::json!({"schemaVersion": 2,
+        "manifests": [descriptor("application/vnd.oci.image.manifest.v1+json", &manifest)]});
+    let index = serde_json::to_vec(&index).unwrap();
+    let other = layer("other");
+    let (config, layer_name, manifest_name) = (
+        blob_name(&image.config),
+        blob_name(&image.layers[0]),
+        blob_name(&manifest),
+    );
+    let files = |layer: &[u8]| {
+        tar(&[
+            ("index.json", &index),
+            (&config, &image.config),
+            (&layer_name, layer),
+            (&manifest_name, &manifest),
+        ])
+    };
+    let sentence = refused(&files(&other));
+    assert_eq!(
+        sentence,
+        format!(
+            "wrong digest: expected {}, got {}",
+            Digest::of(&image.layers[0]),
+            Digest::of(&other)
+        )
+    );
+    World::new().load(&files(&image.layers[0])).unwrap();
+
+    // Sizes that differ from the blobs'.
+    let lying = String::from_utf8(manifest.clone())
+        .unwrap()
+        .replace(&format!("\"size\":{}", image.layers[0].len()), "\"size\":1");
+    let lying = lying.into_bytes();
+    let index = serde_json::json!({"schemaVersion": 2,
+        "manifests": [descriptor("application/vnd.oci.image.manifest.v1+json", &lying)]});
+    let archive = oci_archive(&index, &[&image.config, &image.layers[0], &lying]);
+    assert_eq!(
+        refused(&archive),
+        format!(
+            "wrong size: expected 1 bytes, got at least {}",
+            image.layers[0].len()
+        )
+    );
+}
+
+#[test]
+fn layouts_that_lie() {
+    let image = Built::plain("x", &["one"]);
+    let manifest = image.manifest();
+    let load = |index: serde_json::Value, blobs: &[&[u8]]| refused(&oci_archive(&index, blobs));
+    let entry = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
+    let index =
+        |entries: serde_json::Value| serde_json::json!({"schemaVersion": 2, "manifests": entries});
+    assert_eq!(
+        load(index(serde_json::json!([])), &[])
+            .split(" for ")
+            .next(),
+        Some("the archive has no image")
+    );
+    assert!(load(index(serde_json::json!([entry])), &[]).ends_with("is missing"));
+    assert!(load(index(serde_json::json!([entry])), &[&manifest]).ends_with("is missing"));
+    assert_eq!(
+        load(serde_json::json!({"schemaVersion": 1}), &[]),
+        "invalid manifest index.json"
+    );
+    // An index that holds itself cannot be made; a deep one can.
+    let mut inner = serde_json::to_vec(&index(serde_json::json!([entry]))).unwrap();
+    let mut all = vec![
+        manifest.clone(),
+        image.config.clone(),
+        image.layers[0].clone(),
+    ];
+    for _ in 0..10 {
+        all.push(inner.clone());
+        let entry = descriptor("application/vnd.oci.image.index.v1+json", &inner);
+        inner = serde_json::to_vec(&index(serde_json::json!([entry]))).unwrap();
+    }
+    let outer: serde_json::Value = serde_json::from_slice(&inner).unwrap();
+    let blobs: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
+    assert!(load(outer, &blobs).starts_with("invalid image archive: indexes are nested too deep"));
+    // A chart, a signature: the form of an image, and none.
+    let chart = serde_json::to_vec(&serde_json::json!({"schemaVersion": 2,
+        "config": descriptor("application/vnd.cncf.helm.config.v1+json", b"{}"), "layers": []}))
+    .unwrap();
+    let entry = descriptor("application/vnd.oci.image.manifest.v1+json", &chart);
+    assert!(
+        load(index(serde_json::json!([entry])), &[&chart, b"{}"])
+            .starts_with("the archive has no image")
+    );
+}
+
+#[test]
+fn other_operating_systems() {
+    let image = Built::plain("x", &["one"]);
+    let config = String::from_utf8(image.config.clone())
+        .unwrap()
+        .replace("\"linux\"", "\"windows\"");
+    let image = Built {
+        config: config.into_bytes(),
+        ..image
+    };
+    assert_eq!(
+        refused(&docker_archive(&[(&image, &["box:1"])])),
+        "cannot load windows image on linux"
+    );
+}
+
+#[test]
+fn names_that_lead_outside() {
+    let image = Built::plain("x", &["one"]);
+    for name in ["../../outside", "/../x", "a/../../b"] {
+        let archive = tar(&[
+            (name, b"x"),
+            ("c.json", &image.config),
+            ("manifest.json", b"[]"),
+        ]);
+        assert!(
+            refused(&archive).starts_with("invalid image archive: name leads outside"),
+            "{name}"
+        );
+    }
+    let archive = tar(&[
+        ("l", b"-> ../../etc/passwd"),
+        ("manifest.json", br#"[{"Config":"l"}]"#),
+    ]);
+    assert!(refused(&archive).starts_with("invalid image archive: name leads outside"));
+    // Absolute names and targets are the archive's own.
+    let archive = tar(&[
+        ("/c", b"-> /etc/passwd"),
+        ("/manifest.json", br#"[{"Config":"c"}]"#),
+    ]);
+    assert_eq!(refused(&archive), "invalid image archive: \"c\" is missing");
+}
+
+#[test]
+fn a_directory_with_a_link_out_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("manifest.json"), r#"[{"Config":"c.json"}]"#).unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", dir.path().join("c.json")).unwrap();
+    let world = World::new();
+    let error = world
+        .images
+        .load_directory(dir.path(), &LoadOptions::default(), &|_| {})
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "invalid image archive: \"c.json\" is missing"
+    );
+    let error = world
+        .images
+        .load_directory(&dir.path().join("none"), &LoadOptions::default(), &|_| {})
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    world.assert_empty();
+}
