@@ -15,6 +15,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::endpoint::Endpoint;
 use crate::error::NetworkError;
 use crate::netlink::{NetlinkError, Socket, route};
+use crate::sysctl;
 
 /// What a netns gets.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +68,9 @@ fn one(netns: BorrowedFd<'_>, inside: Inside<'_>) -> Result<(), NetworkError> {
         .map_err(failed("find eth0"))?
         .ok_or(NetlinkError::Refused(Errno::NODEV))
         .map_err(failed("find eth0"))?;
+    if endpoint.ipv6.is_some() {
+        sysctl::quieten(route::CONTAINER_INTERFACE)?;
+    }
     let mut messages = socket.messages();
     let mut expected = vec![
         route::set_up(&mut messages, index),

@@ -6,11 +6,14 @@
 //! needs nothing of it: a new connection is a new flow.
 
 use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use rustix::io::Errno;
 
 use crate::endpoint::{PortBinding, Protocol};
 use crate::netlink::{ACK, Attributes, NetlinkError, REQUEST, Socket, attribute};
+use crate::nft;
 
 const NFNL_SUBSYS_CTNETLINK: u16 = 1;
 const CT_NEW: u16 = NFNL_SUBSYS_CTNETLINK << 8;
@@ -33,11 +36,70 @@ const NFGENMSG: usize = 4;
 /// Deletions of one send.
 const FLOWS_PER_SEND: usize = 128;
 
+/// Forgets flows behind the caller's back: walking the kernel's table takes
+/// 10 ms whatever is in it, which no start should wait for.
+///
+/// One thread at most, for as long as there is something to forget.
+#[derive(Debug, Default)]
+pub(crate) struct Sweeper {
+    pending: Mutex<Pending>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    bindings: Vec<PortBinding>,
+    is_running: bool,
+}
+
+impl Sweeper {
+    /// Has the flows to the UDP ports among `bindings` forgotten, in the
+    /// calling thread's netns.
+    ///
+    /// A flow that stays costs its client a wait for the kernel's timeout,
+    /// nobody else anything: failures are logged.
+    pub(crate) fn forget_flows(self: &Arc<Self>, bindings: &[PortBinding]) {
+        let udp = bindings
+            .iter()
+            .filter(|binding| binding.protocol == Protocol::Udp);
+        let mut pending = self.lock();
+        pending.bindings.extend(udp);
+        if pending.bindings.is_empty() || pending.is_running {
+            return;
+        }
+        let sweeper = Arc::clone(self);
+        let thread = thread::Builder::new()
+            .name("flows".into())
+            .spawn(move || sweeper.run());
+        match thread {
+            Ok(_) => pending.is_running = true,
+            Err(error) => tracing::warn!(%error, "cannot start a thread to forget UDP flows"),
+        }
+    }
+
+    fn run(&self) {
+        loop {
+            let bindings = {
+                let mut pending = self.lock();
+                if pending.bindings.is_empty() {
+                    pending.is_running = false;
+                    return;
+                }
+                std::mem::take(&mut pending.bindings)
+            };
+            let outcome = nft::open().and_then(|mut socket| forget_flows(&mut socket, &bindings));
+            if let Err(error) = outcome {
+                tracing::warn!(%error, "cannot forget UDP flows to published ports");
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Deletes the flows to the UDP ports among `bindings`, in both families.
-pub(crate) fn forget_flows(
-    socket: &mut Socket,
-    bindings: &[PortBinding],
-) -> Result<(), NetlinkError> {
+fn forget_flows(socket: &mut Socket, bindings: &[PortBinding]) -> Result<(), NetlinkError> {
     let udp = || {
         bindings
             .iter()

@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags, open, openat};
+
 use crate::error::NetworkError;
 
 const NET: &str = "/proc/sys/net";
@@ -61,6 +63,37 @@ pub(crate) fn enable_forwarding(ipv6: bool) -> Result<(), NetworkError> {
 /// A container must not talk the host into another router.
 pub(crate) fn refuse_router_advertisements(bridge: &str) -> Result<(), NetworkError> {
     set_unless(&path(&format!("ipv6/conf/{bridge}/accept_ra")), "0")
+}
+
+/// Before a container's interface comes up: no search for duplicates of its
+/// link-local address (hardware addresses are unique by our books, and the
+/// address is usable at once), and no search for routers (the default route is
+/// given, and a neighbour must not give another).
+///
+/// Each of these is a frame to every port of the bridge: with a hundred
+/// containers, half of what a start costs the host.
+pub(crate) fn quieten(interface: &str) -> Result<(), NetworkError> {
+    let directory = path(&format!("ipv6/conf/{interface}"));
+    // By descriptor: the kernel's lookup of the first name that a netns does
+    // not share passes that name of every netns.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = open(&directory, flags, Mode::empty());
+    let written = opened.and_then(|conf| {
+        ["accept_dad", "accept_ra"].iter().try_for_each(|name| {
+            let file = openat(
+                &conf,
+                *name,
+                OFlags::WRONLY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?;
+            rustix::io::write(file, b"0").map(|_| ())
+        })
+    });
+    written.map_err(|errno| NetworkError::File {
+        action: "write into",
+        path: directory,
+        source: errno.into(),
+    })
 }
 
 /// Makes room for the neighbours of a few thousand containers. Only the

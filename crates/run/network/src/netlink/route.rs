@@ -32,6 +32,8 @@ const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
+const IFLA_AF_SPEC: u16 = 26;
+const IFLA_GROUP: u16 = 27;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
@@ -42,6 +44,9 @@ const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BR_MCAST_SNOOPING: u16 = 23;
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -79,14 +84,14 @@ pub(crate) fn open() -> Result<Socket, NetlinkError> {
 pub(crate) struct Veth<'a> {
     pub(crate) host_name: &'a str,
     pub(crate) bridge_index: u32,
+    /// Marks the host's end as a port of ours.
+    pub(crate) group: u32,
     pub(crate) netns: BorrowedFd<'a>,
     pub(crate) mac: MacAddress,
     pub(crate) mtu: u32,
 }
 
-/// Makes the pair; the peer is born in its netns. The host's end is up at
-/// once; the peer cannot be (`veth_open` answers ENOTCONN before the two ends
-/// know each other).
+/// Makes the pair, both ends down; the peer is born in its netns.
 ///
 /// One queue each: by default the kernel makes one a CPU on both ends, which
 /// on a large machine is most of a container's memory, for a device that
@@ -95,11 +100,12 @@ pub(crate) fn new_veth(messages: &mut Messages, veth: &Veth<'_>) -> u32 {
     messages.push(
         RTM_NEWLINK,
         REQUEST | ACK | CREATE | EXCL,
-        &ifinfomsg(0, IFF_UP),
+        &ifinfomsg(0, 0),
         |body| {
             body.text(IFLA_IFNAME, veth.host_name)
                 .u32(IFLA_MTU, veth.mtu)
                 .u32(IFLA_MASTER, veth.bridge_index)
+                .u32(IFLA_GROUP, veth.group)
                 .u32(IFLA_NUM_TX_QUEUES, 1)
                 .u32(IFLA_NUM_RX_QUEUES, 1)
                 .nest(IFLA_LINKINFO, |info| {
@@ -120,23 +126,48 @@ pub(crate) fn new_veth(messages: &mut Messages, veth: &Veth<'_>) -> u32 {
     )
 }
 
-/// Lets a bridge send a frame back through the port it came from.
-pub(crate) fn set_hairpin(messages: &mut Messages, port_name: &str) -> u32 {
+/// Before a port comes up: it gets no IPv6 address of its own. What is
+/// received there is the bridge's, and the route of each would be walked at
+/// every change of any of them.
+pub(crate) fn keep_port_bare(messages: &mut Messages, port_name: &str) -> u32 {
     messages.push(RTM_NEWLINK, REQUEST | ACK, &ifinfomsg(0, 0), |body| {
         body.text(IFLA_IFNAME, port_name)
-            .nest(IFLA_LINKINFO, |info| {
+            .nest(IFLA_AF_SPEC, |families| {
+                families.nest(u16::from(AF_INET6), |inet6| {
+                    inet6.u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
+                });
+            });
+    })
+}
+
+/// Whether a bridge may send a frame back through the port it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hairpin {
+    On,
+    Off,
+}
+
+/// Brings a port up.
+pub(crate) fn set_port_up(messages: &mut Messages, port_name: &str, hairpin: Hairpin) -> u32 {
+    messages.push(RTM_NEWLINK, REQUEST | ACK, &ifinfomsg(0, IFF_UP), |body| {
+        body.text(IFLA_IFNAME, port_name);
+        if hairpin == Hairpin::On {
+            body.nest(IFLA_LINKINFO, |info| {
                 info.bytes(IFLA_INFO_SLAVE_KIND, b"bridge")
                     .nest(IFLA_INFO_SLAVE_DATA, |data| {
                         data.u8(IFLA_BRPORT_MODE, 1);
                     });
             });
+        }
     })
 }
 
 /// Makes a bridge that is up.
 ///
 /// Its hardware address is given: one that follows the ports would change
-/// under the containers' neighbour tables.
+/// under the containers' neighbour tables. It does not snoop on multicast:
+/// nobody asks for memberships here, so it would flood all the same, until a
+/// container asks and cuts its neighbours off.
 pub(crate) fn new_bridge(messages: &mut Messages, name: &str, mac: MacAddress, mtu: u32) -> u32 {
     messages.push(
         RTM_NEWLINK,
@@ -147,7 +178,10 @@ pub(crate) fn new_bridge(messages: &mut Messages, name: &str, mac: MacAddress, m
                 .bytes(IFLA_ADDRESS, &mac.octets())
                 .u32(IFLA_MTU, mtu)
                 .nest(IFLA_LINKINFO, |info| {
-                    info.bytes(IFLA_INFO_KIND, b"bridge");
+                    info.bytes(IFLA_INFO_KIND, b"bridge")
+                        .nest(IFLA_INFO_DATA, |data| {
+                            data.u8(IFLA_BR_MCAST_SNOOPING, 0);
+                        });
                 });
         },
     )

@@ -208,7 +208,9 @@ impl Socket {
         &mut self,
         mut each: impl FnMut(Message<'_>),
     ) -> Result<(), NetlinkError> {
-        self.buffer.resize(RECEIVE_BYTES, 0);
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; RECEIVE_BYTES];
+        }
         loop {
             match recv(&self.descriptor, &mut self.buffer[..], RecvFlags::DONTWAIT) {
                 Ok((length, _)) => {

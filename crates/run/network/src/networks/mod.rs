@@ -8,12 +8,13 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::attach::{self, Inside};
 use crate::bridge::{self, Bridge, Origin};
 use crate::cidr::{Cidr4, Cidr6};
 use crate::config::{DockerUser, NetworkConfig};
+use crate::conntrack::Sweeper;
 use crate::endpoint::{Endpoint, EndpointId, PortBinding, PortRequest, Published};
 use crate::error::NetworkError;
 use crate::firewall::{self, Wanted};
@@ -43,6 +44,7 @@ pub struct Networks {
     route: Mutex<Socket>,
     filter: Mutex<Socket>,
     warnings: Mutex<Vec<String>>,
+    flows: Arc<Sweeper>,
 }
 
 #[derive(Debug)]
@@ -119,6 +121,7 @@ impl Networks {
             route: Mutex::new(route),
             filter: Mutex::new(filter),
             warnings: Mutex::new(Vec::new()),
+            flows: Arc::default(),
             config,
         };
         networks.open_bridges()?;
@@ -205,8 +208,8 @@ impl Networks {
         let elements = grouped(bindings, |binding| Some(unspecified(binding.host_ip)));
         let mut filter = lock(&self.filter);
         let outcome = delete_all(&mut filter, &self.config.table, &elements);
-        self.forget_flows(&mut filter, bindings);
         drop(filter);
+        self.flows.forget_flows(bindings);
         lock(&self.ports).forget(bindings);
         outcome.map_err(NetworkError::kernel("take back published ports"))
     }
@@ -306,8 +309,8 @@ impl Networks {
             });
             outcome = outcome.and(deleted);
         }
-        let forgotten = nft::forget_table(&mut lock(&self.filter), &self.config.table);
-        outcome.and(forgotten.map_err(NetworkError::kernel("delete the nftables table")))
+        let forgotten = nft::forget_tables(&mut lock(&self.filter), &self.config.table);
+        outcome.and(forgotten.map_err(NetworkError::kernel("delete the nftables tables")))
     }
 
     /// Looks again at the host's firewall, which may have come or changed

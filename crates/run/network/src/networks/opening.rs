@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::IpAddr;
 
+use super::preparing::port_group;
 use super::{Networks, State, lock};
 use crate::bridge::{self, Bridge, Origin, Survey, Wish};
 use crate::config::bridge_name;
@@ -60,9 +61,15 @@ impl Networks {
                 .map_or(std::net::Ipv6Addr::UNSPECIFIED, |ipv6| ipv6.mask()),
         };
         let members = members(&state.bridges);
-        nft::write_base(&mut lock(&self.filter), &self.config.table, masks, &members).map_err(
-            NetworkError::kernel(format!("write nftables table {}", self.config.table)),
-        )
+        let (table, mut filter) = (&self.config.table, lock(&self.filter));
+        nft::write_base(&mut filter, table, masks, &members).map_err(NetworkError::kernel(
+            format!("write nftables table {table}"),
+        ))?;
+        // A kernel without nftables on bridges carries more frames, no others.
+        if let Err(error) = nft::write_bridge_filter(&mut filter, table, port_group(first)) {
+            tracing::warn!(%error, "cannot keep multicast reports off the bridges");
+        }
+        Ok(())
     }
 
     /// One bridge more; the caller holds the state and synchronises the

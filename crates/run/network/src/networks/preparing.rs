@@ -12,11 +12,12 @@ use crate::bridge::{Bridge, MAX_ENDPOINTS};
 use crate::cidr::{Cidr4, Cidr6};
 use crate::endpoint::{Address6, Endpoint, EndpointId, MacAddress};
 use crate::error::NetworkError;
-use crate::netlink::{NetlinkError, route};
+use crate::netlink::route::{self, Hairpin};
+use crate::netlink::{Messages, NetlinkError};
 use crate::sysctl;
 
-/// Veth pairs of one send; each answer needs room in the socket's buffer.
-const VETHS_PER_SEND: usize = 64;
+/// Ports of one send; each answer needs room in the socket's buffer.
+const PORTS_PER_SEND: usize = 64;
 
 type Outcome = Option<Result<Endpoint, NetworkError>>;
 
@@ -26,6 +27,7 @@ struct Pending {
     at: usize,
     lease: Lease,
     bridge_index: u32,
+    group: u32,
     mtu: u32,
     endpoint: Endpoint,
 }
@@ -46,7 +48,8 @@ impl Networks {
                 break;
             }
             let linked = self.link(netns, pending, &mut full, &mut outcomes);
-            self.fill(netns, linked, &mut outcomes);
+            let filled = self.fill(netns, linked, &mut outcomes);
+            self.bring_up(filled, &mut outcomes);
         }
         if lock(&self.state).bridges.len() > bridges {
             self.synchronise_firewall();
@@ -75,6 +78,7 @@ impl Networks {
                 Ok(lease) => {
                     let bridge = &state.bridges[lease.bridge];
                     let (bridge_index, mtu) = (bridge.index, bridge.mtu);
+                    let group = port_group(&state.bridges[0]);
                     match endpoint(bridge, lease.offset) {
                         Some(endpoint) => {
                             state.leases.insert(endpoint.id.clone(), lease);
@@ -82,6 +86,7 @@ impl Networks {
                                 at,
                                 lease,
                                 bridge_index,
+                                group,
                                 mtu,
                                 endpoint,
                             });
@@ -103,85 +108,128 @@ impl Networks {
         full: &mut HashSet<usize>,
         outcomes: &mut [Outcome],
     ) -> Vec<Pending> {
-        let hairpin = sysctl::bridged_frames_pass_ip_hooks();
+        let with_ipv6 = self.with_ipv6();
+        let answers = self.act_on_ports(&pending, |messages, each, expected| {
+            expected.push(route::new_veth(
+                messages,
+                &route::Veth {
+                    host_name: &each.endpoint.host_interface,
+                    bridge_index: each.bridge_index,
+                    group: each.group,
+                    netns: netns[each.at],
+                    mac: each.endpoint.mac,
+                    mtu: each.mtu,
+                },
+            ));
+            if with_ipv6 {
+                expected.push(route::keep_port_bare(
+                    messages,
+                    &each.endpoint.host_interface,
+                ));
+            }
+        });
         let mut linked = Vec::with_capacity(pending.len());
-        let mut pending = pending.into_iter().peekable();
-        while pending.peek().is_some() {
-            let chunk: Vec<Pending> = pending.by_ref().take(VETHS_PER_SEND).collect();
-            let answers = self.new_veths(netns, &chunk, hairpin);
-            for (each, answer) in chunk.into_iter().zip(answers) {
-                match answer {
-                    Ok(()) => linked.push(each),
-                    Err(error) => {
-                        lock(&self.state).release(&each.endpoint.id);
-                        if error.refusal() == Some(Errno::XFULL) {
-                            full.insert(each.lease.bridge);
-                            continue;
-                        }
-                        let action = format!("make a veth pair on bridge {}", each.endpoint.bridge);
-                        outcomes[each.at] = Some(Err(NetworkError::Kernel {
-                            action,
-                            source: error,
-                        }));
-                    }
+        for (each, answer) in pending.into_iter().zip(answers) {
+            match answer {
+                Ok(()) => linked.push(each),
+                Err(error) if error.refusal() == Some(Errno::XFULL) => {
+                    lock(&self.state).release(&each.endpoint.id);
+                    full.insert(each.lease.bridge);
+                }
+                Err(source) => {
+                    let action = format!("make a veth pair on bridge {}", each.endpoint.bridge);
+                    self.fail(&each, NetworkError::Kernel { action, source }, outcomes);
                 }
             }
         }
         linked
     }
 
-    fn new_veths(
+    /// The containers' side.
+    fn fill(
         &self,
         netns: &[BorrowedFd<'_>],
-        chunk: &[Pending],
-        hairpin: bool,
-    ) -> Vec<Result<(), NetlinkError>> {
-        let mut route = lock(&self.route);
-        let mut messages = route.messages();
-        let mut expected = Vec::with_capacity(chunk.len() * 2);
-        for each in chunk {
-            let veth = route::Veth {
-                host_name: &each.endpoint.host_interface,
-                bridge_index: each.bridge_index,
-                netns: netns[each.at],
-                mac: each.endpoint.mac,
-                mtu: each.mtu,
-            };
-            expected.push(route::new_veth(&mut messages, &veth));
-            if hairpin {
-                expected.push(route::set_hairpin(
-                    &mut messages,
-                    &each.endpoint.host_interface,
-                ));
-            }
-        }
-        let per_endpoint = if hairpin { 2 } else { 1 };
-        match route.exchange(&messages, &expected) {
-            Ok(answers) => answers
-                .chunks(per_endpoint)
-                .map(|answers| answers.iter().try_for_each(|answer| *answer))
-                .map(|answer| answer.map_err(NetlinkError::Refused))
-                .collect(),
-            Err(error) => chunk.iter().map(|_| Err(error)).collect(),
-        }
-    }
-
-    /// The containers' side.
-    fn fill(&self, netns: &[BorrowedFd<'_>], linked: Vec<Pending>, outcomes: &mut [Outcome]) {
+        linked: Vec<Pending>,
+        outcomes: &mut [Outcome],
+    ) -> Vec<Pending> {
         let list: Vec<_> = linked
             .iter()
             .map(|each| (netns[each.at], Inside::Endpoint(&each.endpoint)))
             .collect();
         let answers = attach::fill(&list);
+        let mut filled = Vec::with_capacity(linked.len());
         for (each, answer) in linked.into_iter().zip(answers) {
-            outcomes[each.at] = Some(match answer {
-                Ok(()) => Ok(each.endpoint),
-                Err(error) => {
-                    lock(&self.state).release(&each.endpoint.id);
-                    Err(error)
-                }
-            });
+            match answer {
+                Ok(()) => filled.push(each),
+                Err(error) => self.fail(&each, error, outcomes),
+            }
         }
+        filled
+    }
+
+    /// The ports come up last: a port whose other end is up has its carrier
+    /// from the start, and the host sees one change instead of three.
+    fn bring_up(&self, filled: Vec<Pending>, outcomes: &mut [Outcome]) {
+        let hairpin = if sysctl::bridged_frames_pass_ip_hooks() {
+            Hairpin::On
+        } else {
+            Hairpin::Off
+        };
+        let answers = self.act_on_ports(&filled, |messages, each, expected| {
+            expected.push(route::set_port_up(
+                messages,
+                &each.endpoint.host_interface,
+                hairpin,
+            ));
+        });
+        for (each, answer) in filled.into_iter().zip(answers) {
+            match answer {
+                Ok(()) => outcomes[each.at] = Some(Ok(each.endpoint)),
+                Err(source) => {
+                    let action = format!("bring up {}", each.endpoint.host_interface);
+                    self.fail(&each, NetworkError::Kernel { action, source }, outcomes);
+                }
+            }
+        }
+    }
+
+    fn fail(&self, each: &Pending, error: NetworkError, outcomes: &mut [Outcome]) {
+        lock(&self.state).release(&each.endpoint.id);
+        outcomes[each.at] = Some(Err(error));
+    }
+
+    /// Sends what `write` writes for each, many to a send; the answer for each
+    /// is the first refusal of its messages.
+    fn act_on_ports(
+        &self,
+        list: &[Pending],
+        mut write: impl FnMut(&mut Messages, &Pending, &mut Vec<u32>),
+    ) -> Vec<Result<(), NetlinkError>> {
+        let mut route = lock(&self.route);
+        let mut outcomes = Vec::with_capacity(list.len());
+        for chunk in list.chunks(PORTS_PER_SEND) {
+            let mut messages = route.messages();
+            let mut expected = Vec::with_capacity(chunk.len() * 2);
+            let ends: Vec<usize> = chunk
+                .iter()
+                .map(|each| {
+                    write(&mut messages, each, &mut expected);
+                    expected.len()
+                })
+                .collect();
+            match route.exchange(&messages, &expected) {
+                Ok(answers) => {
+                    let mut start = 0;
+                    for end in ends {
+                        let own = answers[start..end].iter().try_for_each(|answer| *answer);
+                        outcomes.push(own.map_err(NetlinkError::Refused));
+                        start = end;
+                    }
+                }
+                Err(error) => outcomes.extend(chunk.iter().map(|_| Err(error))),
+            }
+        }
+        outcomes
     }
 }
 
@@ -240,6 +288,12 @@ impl State {
             }
         }
     }
+}
+
+/// The interface group of a daemon's ports: administrators number theirs from
+/// 1, daemons differ by their first bridge.
+pub(super) fn port_group(first: &Bridge) -> u32 {
+    0xca00_0000 | (first.index & 0x00ff_ffff)
 }
 
 fn endpoint(bridge: &Bridge, offset: u32) -> Option<Endpoint> {

@@ -6,7 +6,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use rustix::io::Errno;
 
 use super::{Networks, lock};
-use crate::conntrack;
 use crate::endpoint::{Endpoint, PortBinding};
 use crate::netlink::{NetlinkError, Socket};
 use crate::nft::{Element, Set, Transaction};
@@ -28,16 +27,8 @@ impl Networks {
             transaction.commit(&mut filter)?;
         }
         // After the elements, so that no packet makes the old flow anew.
-        self.forget_flows(&mut filter, bindings);
+        self.flows.forget_flows(bindings);
         Ok(())
-    }
-
-    /// A flow that stays costs its client a wait for the kernel's timeout,
-    /// nobody else anything: no reason to fail.
-    pub(super) fn forget_flows(&self, filter: &mut Socket, bindings: &[PortBinding]) {
-        if let Err(error) = conntrack::forget_flows(filter, bindings) {
-            tracing::warn!(%error, "cannot forget UDP flows to published ports");
-        }
     }
 }
 

@@ -25,10 +25,12 @@ pub(super) const REG32_5: u32 = 13;
 /// What `meta` loads.
 #[derive(Clone, Copy)]
 pub(super) enum Meta {
+    Protocol = 1,
     InputName = 6,
     OutputName = 7,
     NetworkProtocol = 15,
     TransportProtocol = 16,
+    InputGroup = 21,
 }
 
 /// What `ct` loads.

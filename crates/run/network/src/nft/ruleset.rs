@@ -22,9 +22,11 @@ use super::expression::{
     Base, Ct, Expressions, Meta, REG, REG_2, REG32_1, REG32_2, REG32_5, Sense, Verdict,
 };
 use super::transaction::{
-    NFPROTO_IPV4, NFPROTO_IPV6, NFT_MSG_DELRULE, NFT_MSG_DELTABLE, NFT_MSG_NEWCHAIN,
-    NFT_MSG_NEWRULE, NFT_MSG_NEWSET, NFT_MSG_NEWTABLE, Transaction,
+    NFPROTO_BRIDGE, NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6, NFT_MSG_DELRULE, NFT_MSG_DELTABLE,
+    NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWSET, NFT_MSG_NEWTABLE, Transaction,
 };
+use rustix::io::Errno;
+
 use crate::netlink::{APPEND, CREATE, NetlinkError, Socket};
 
 const NFTA_TABLE_NAME: u16 = 1;
@@ -117,6 +119,18 @@ const CHAINS: [Chain; 5] = [
     },
 ];
 
+/// On the bridges themselves, before a frame is multiplied; priority `dstnat`
+/// of that family.
+const BRIDGE_PREROUTING: Chain = Chain {
+    name: PREROUTING,
+    hook: Some(Hook {
+        kind: "filter",
+        number: 0,
+        priority: -300,
+        policy: Some(NF_ACCEPT),
+    }),
+};
+
 /// Masks that make an address the name of its bridge's network.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Masks {
@@ -141,16 +155,61 @@ pub(crate) fn write_base(
     transaction.commit(socket)
 }
 
-/// Deletes the table with all that is in it; none is fine.
-pub(crate) fn forget_table(socket: &mut Socket, table: &str) -> Result<(), NetlinkError> {
-    let mut transaction = Transaction::begin(socket);
-    transaction.push(NFT_MSG_DELTABLE, 0, |body| {
-        body.text(NFTA_TABLE_NAME, table);
-    });
-    match transaction.commit(socket) {
-        Err(NetlinkError::Refused(rustix::io::Errno::NOENT)) => Ok(()),
-        other => other,
+/// Deletes our tables with all that is in them; none is fine.
+pub(crate) fn forget_tables(socket: &mut Socket, table: &str) -> Result<(), NetlinkError> {
+    let mut outcome = Ok(());
+    for family in [NFPROTO_INET, NFPROTO_BRIDGE] {
+        let mut transaction = Transaction::begin_in(family, socket);
+        transaction.push(NFT_MSG_DELTABLE, 0, |body| {
+            body.text(NFTA_TABLE_NAME, table);
+        });
+        match transaction.commit(socket) {
+            Ok(()) | Err(NetlinkError::Refused(Errno::NOENT | Errno::AFNOSUPPORT)) => {}
+            Err(error) => outcome = outcome.and(Err(error)),
+        }
     }
+    outcome
+}
+
+/// Keeps multicast memberships from the ports of `group` off the bridges.
+///
+/// A container that comes up reports its IPv6 groups four times, and a bridge
+/// without a querier carries each report to every port: with 1,000 containers
+/// that is 4,000 deliveries and most of the time a start takes. Nobody
+/// listens: our bridges do not snoop.
+pub(crate) fn write_bridge_filter(
+    socket: &mut Socket,
+    table: &str,
+    group: u32,
+) -> Result<(), NetlinkError> {
+    let mut transaction = Transaction::begin_in(NFPROTO_BRIDGE, socket);
+    bridge_filter(&mut transaction, table, group);
+    transaction.commit(socket)
+}
+
+pub(super) fn bridge_filter(transaction: &mut Transaction, table: &str, group: u32) {
+    const ETH_P_IPV6: u16 = 0x86dd;
+    const ICMPV6: u8 = 58;
+    const MLD2_REPORT: u8 = 143;
+    /// `icmp6_type`, the first byte.
+    const TYPE: (u32, u32) = (0, 1);
+    transaction.push(NFT_MSG_NEWTABLE, CREATE, |body| {
+        body.text(NFTA_TABLE_NAME, table).be32(NFTA_TABLE_FLAGS, 0);
+    });
+    new_chain(transaction, table, &BRIDGE_PREROUTING);
+    delete_rules(transaction, table, &BRIDGE_PREROUTING);
+    new_rule(transaction, table, BRIDGE_PREROUTING.name, &|e| {
+        // First what most frames are not.
+        e.meta(Meta::Protocol, REG)
+            .compare(Sense::Is, &ETH_P_IPV6.to_be_bytes())
+            .meta(Meta::TransportProtocol, REG)
+            .compare(Sense::Is, &[ICMPV6])
+            .meta(Meta::InputGroup, REG)
+            .compare(Sense::Is, &group.to_ne_bytes())
+            .payload(Base::Transport, TYPE.0, TYPE.1, REG)
+            .compare(Sense::Is, &[MLD2_REPORT])
+            .verdict(Verdict::Drop);
+    });
 }
 
 /// The rule set without members.
@@ -166,19 +225,27 @@ pub(super) fn base(transaction: &mut Transaction, table: &str, masks: Masks) {
     }
     // The rules of a previous daemon; a new chain has none to delete.
     for chain in &CHAINS {
-        transaction.push(NFT_MSG_DELRULE, 0, |body| {
-            body.text(NFTA_RULE_TABLE, table)
-                .text(NFTA_RULE_CHAIN, chain.name);
-        });
+        delete_rules(transaction, table, chain);
     }
     rules(masks, |chain, expressions| {
-        transaction.push(NFT_MSG_NEWRULE, CREATE | APPEND, |body| {
-            body.text(NFTA_RULE_TABLE, table)
-                .text(NFTA_RULE_CHAIN, chain)
-                .nest(NFTA_RULE_EXPRESSIONS, |list| {
-                    expressions(&mut Expressions(list))
-                });
-        });
+        new_rule(transaction, table, chain, expressions)
+    });
+}
+
+fn delete_rules(transaction: &mut Transaction, table: &str, chain: &Chain) {
+    transaction.push(NFT_MSG_DELRULE, 0, |body| {
+        body.text(NFTA_RULE_TABLE, table)
+            .text(NFTA_RULE_CHAIN, chain.name);
+    });
+}
+
+fn new_rule(transaction: &mut Transaction, table: &str, chain: &str, expressions: Write<'_>) {
+    transaction.push(NFT_MSG_NEWRULE, CREATE | APPEND, |body| {
+        body.text(NFTA_RULE_TABLE, table)
+            .text(NFTA_RULE_CHAIN, chain)
+            .nest(NFTA_RULE_EXPRESSIONS, |list| {
+                expressions(&mut Expressions(list))
+            });
     });
 }
 

@@ -223,8 +223,19 @@ fn nft_lists_it() {
             	}
             }
         "#]].assert_eq(&listing);
-        super::forget_table(&mut socket, TABLE).unwrap();
-        super::forget_table(&mut socket, TABLE).unwrap();
+        super::write_bridge_filter(&mut socket, TABLE, 0xca00_0005).unwrap();
+        super::write_bridge_filter(&mut socket, TABLE, 0xca00_0005).unwrap();
+        let listing = run("nft", &["list", "table", "bridge", TABLE]);
+        expect![[r#"
+            table bridge carrack0 {
+            	chain prerouting {
+            		type filter hook prerouting priority dstnat; policy accept;
+            		iifgroup 3388997637 icmpv6 type mld2-listener-report drop
+            	}
+            }
+        "#]].assert_eq(&listing);
+        super::forget_tables(&mut socket, TABLE).unwrap();
+        super::forget_tables(&mut socket, TABLE).unwrap();
         assert_eq!(run("nft", &["list", "ruleset"]), "");
     });
 }

@@ -22,6 +22,8 @@ pub(super) const NFT_MSG_DELSETELEM: u16 = 14;
 
 /// `NFPROTO_INET`: both families in one table.
 pub(super) const NFPROTO_INET: u8 = 1;
+/// `NFPROTO_BRIDGE`: frames on any bridge.
+pub(super) const NFPROTO_BRIDGE: u8 = 7;
 /// `NFPROTO_IPV4` and `NFPROTO_IPV6`, where iptables-nft keeps its tables.
 pub(crate) const NFPROTO_IPV4: u8 = 2;
 pub(crate) const NFPROTO_IPV6: u8 = 10;
@@ -57,12 +59,18 @@ pub(super) fn kind(message: u16) -> u16 {
 /// A list of changes; nothing happens before [`commit`](Transaction::commit).
 #[derive(Debug)]
 pub(crate) struct Transaction {
+    family: u8,
     messages: Messages,
     expected: Vec<u32>,
 }
 
 impl Transaction {
+    /// Of changes to our table of both families.
     pub(crate) fn begin(socket: &Socket) -> Self {
+        Self::begin_in(NFPROTO_INET, socket)
+    }
+
+    pub(super) fn begin_in(family: u8, socket: &Socket) -> Self {
         let mut messages = socket.messages();
         messages.push(
             NFNL_MSG_BATCH_BEGIN,
@@ -71,6 +79,7 @@ impl Transaction {
             |_| (),
         );
         Self {
+            family,
             messages,
             expected: Vec::new(),
         }
@@ -83,7 +92,7 @@ impl Transaction {
         body: impl FnOnce(&mut Attributes<'_>),
     ) -> &mut Self {
         let flags = REQUEST | ACK | flags;
-        let header = nfgenmsg(NFPROTO_INET, 0);
+        let header = nfgenmsg(self.family, 0);
         self.expected
             .push(self.messages.push(kind(message), flags, &header, body));
         self
