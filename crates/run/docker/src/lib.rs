@@ -4,5 +4,11 @@
 pub mod config;
 pub mod events;
 pub mod filters;
+pub mod host;
+pub mod mounts;
 pub mod naming;
+pub mod ports;
 pub mod restart;
+pub mod signals;
+pub mod units;
+pub mod validate;

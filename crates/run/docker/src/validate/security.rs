@@ -1,0 +1,131 @@
+//! `--security-opt`.
+
+use crate::config::HostConfig;
+
+use super::Invalid;
+
+/// What the security options of a container ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecurityOptions {
+    /// `no-new-privileges`.
+    pub no_new_privileges: bool,
+    /// Which filter.
+    pub seccomp: Seccomp,
+    /// `systempaths=unconfined`: nothing masked, nothing read-only.
+    pub all_system_paths: bool,
+}
+
+/// Which system call filter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Seccomp {
+    /// The engine's.
+    #[default]
+    Default,
+    /// None.
+    Unconfined,
+    /// A profile, as JSON.
+    Profile(String),
+}
+
+/// Parses the options. AppArmor's and SELinux' are taken and do nothing where
+/// the kernel has neither, as Docker does.
+pub fn security_options(host: &HostConfig) -> Result<SecurityOptions, Invalid> {
+    let mut options = SecurityOptions::default();
+    for option in host.security_opt.iter().flatten() {
+        match option.as_str() {
+            "no-new-privileges" => {
+                options.no_new_privileges = true;
+                continue;
+            }
+            "disable" => continue,
+            _ => {}
+        }
+        let Some(at) = option.find(['=', ':']) else {
+            return Err(Invalid::rule(format!(
+                "invalid --security-opt 1: {option:?}"
+            )));
+        };
+        let unknown = || Invalid::rule(format!("invalid --security-opt 2: {option:?}"));
+        match (&option[..at], &option[at + 1..]) {
+            ("label" | "apparmor", _) => {}
+            ("seccomp", "unconfined") => options.seccomp = Seccomp::Unconfined,
+            ("seccomp", "builtin") => options.seccomp = Seccomp::Default,
+            ("seccomp", profile) => {
+                // Read here, so that a bad one is refused at create.
+                let parsed: Result<serde_json::Value, _> = serde_json::from_str(profile);
+                if !parsed.is_ok_and(|value| value.is_object()) {
+                    return Err(Invalid::rule(
+                        "Decoding seccomp profile failed: it is not a JSON object",
+                    ));
+                }
+                options.seccomp = Seccomp::Profile(profile.to_owned());
+            }
+            ("no-new-privileges", value) => {
+                options.no_new_privileges = parse_bool(value).ok_or_else(unknown)?;
+            }
+            ("systempaths", "unconfined") => options.all_system_paths = true,
+            _ => return Err(unknown()),
+        }
+    }
+    Ok(options)
+}
+
+/// Go's `strconv.ParseBool`.
+fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(options: &[&str]) -> Result<SecurityOptions, String> {
+        let host = HostConfig {
+            security_opt: Some(options.iter().map(|option| (*option).to_owned()).collect()),
+            ..HostConfig::default()
+        };
+        security_options(&host).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn options() {
+        let all = parsed(&[
+            "no-new-privileges:true",
+            "seccomp=unconfined",
+            "label=disable",
+            "apparmor=foo",
+            "systempaths=unconfined",
+        ])
+        .expect("good");
+        assert!(all.no_new_privileges && all.all_system_paths);
+        assert_eq!(all.seccomp, Seccomp::Unconfined);
+        let profile = parsed(&[r#"seccomp={"defaultAction":"SCMP_ACT_ALLOW"}"#]).expect("good");
+        assert!(matches!(profile.seccomp, Seccomp::Profile(_)));
+        assert!(
+            !parsed(&["no-new-privileges=0"])
+                .expect("good")
+                .no_new_privileges
+        );
+    }
+
+    #[test]
+    fn refused() {
+        let check = |option: &str, sentence: &str| {
+            assert_eq!(parsed(&[option]), Err(sentence.to_owned()));
+        };
+        check("foo", r#"invalid --security-opt 1: "foo""#);
+        check("foo=bar", r#"invalid --security-opt 2: "foo=bar""#);
+        check(
+            "no-new-privileges:foo",
+            r#"invalid --security-opt 2: "no-new-privileges:foo""#,
+        );
+        check(
+            "seccomp={bad",
+            "Decoding seccomp profile failed: it is not a JSON object",
+        );
+    }
+}
