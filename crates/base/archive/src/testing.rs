@@ -98,7 +98,7 @@ impl Raw {
             while len.to_string().len() + body != len {
                 len += 1;
             }
-            write!(data, "{len} {key}={value}\n").unwrap();
+            writeln!(data, "{len} {key}={value}").unwrap();
         }
         self.entry("pax", flag, data.as_bytes())
     }

@@ -1,7 +1,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use carrack_oci::ErrorKind;
 use expect_test::{Expect, expect};
@@ -562,27 +562,25 @@ fn resident_bytes() -> u64 {
     pages * 4096
 }
 
-/// A million entries, every second one a directory whose time must wait for
-/// the end, take no memory to speak of.
-#[test]
-fn a_million_entries_in_bounded_memory() {
-    const ENTRIES: u64 = 1_000_000;
-    const GROWTH_MAX: u64 = 16 << 20;
+/// Unpacks directories with long names, whose times must wait for the end,
+/// and watches this process's memory.
+fn check_memory(entries: u64) {
+    const GROWTH_MAX: u64 = 12 << 20;
     // In memory where there is such a file system: pages of files are not
     // this process's.
-    let shm = Path::new("/dev/shm");
-    let temp = match tempfile::tempdir_in(shm) {
+    let temp = match tempfile::tempdir_in("/dev/shm") {
         Ok(temp) => temp,
         Err(_) => tempfile::tempdir().unwrap(),
     };
+    let filler = "n".repeat(230);
     let mut made = 0;
     let next = || {
         made += 1;
-        let group = made / 20_000;
-        let path = format!("group-{group}/some-directory-{made}");
-        (made <= ENTRIES).then(|| match made % 2 {
-            0 => Entry::new(path, Kind::Directory),
-            _ => Entry::new(path, Kind::Fifo),
+        let group = made / 1000;
+        let path = format!("group-{group}/{filler}-{made}");
+        (made <= entries).then(|| match made % 8 {
+            0 => Entry::new(path, Kind::Fifo),
+            _ => Entry::new(path, Kind::Directory),
         })
     };
     let source = Generated {
@@ -596,8 +594,19 @@ fn a_million_entries_in_bounded_memory() {
     let before = resident_bytes();
     let (summary, _) = unpack(open_dir(temp.path()), source, &options).unwrap();
     let growth = resident_bytes().saturating_sub(before);
-    assert_eq!(summary.entries, ENTRIES);
+    assert_eq!(summary.entries, entries);
     assert!(growth < GROWTH_MAX, "grew by {growth} bytes");
-    let usage = crate::tree::usage(open_dir(temp.path())).unwrap();
-    assert_eq!(usage.inodes, ENTRIES + 51);
+}
+
+/// Kept in memory, the directories' names alone would take 22 MB.
+#[test]
+fn many_entries_in_bounded_memory() {
+    check_memory(100_000);
+}
+
+/// The promise itself, by hand: `cargo test -p carrack-archive -- --ignored`.
+#[test]
+#[ignore = "takes a minute"]
+fn a_million_entries_in_bounded_memory() {
+    check_memory(1_000_000);
 }

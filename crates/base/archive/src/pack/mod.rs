@@ -5,6 +5,9 @@
 //! following a link; names come in their byte order, so that the same tree
 //! gives the same bytes. Sockets have no form in an archive and are left out.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::io::{BufReader, Write};
 use std::mem::MaybeUninit;
@@ -97,13 +100,19 @@ enum Missing {
     IsSkipped,
 }
 
+/// As `stat` has it, whose width differs between architectures.
+#[cfg(target_arch = "x86_64")]
+type LinkCount = u64;
+#[cfg(not(target_arch = "x86_64"))]
+type LinkCount = u32;
+
 struct Packer<'a, W> {
     destination: &'a mut TarWriter<W>,
     options: Options,
     summary: Summary,
     /// Files seen of which more names are to come: where the first one is,
     /// and how many are left.
-    linked: HashMap<FileId, (Vec<u8>, u64)>,
+    linked: HashMap<FileId, (Vec<u8>, LinkCount)>,
 }
 
 /// A directory on the way.
@@ -283,8 +292,7 @@ impl<W: Write> Packer<'_, W> {
             }
             None => {
                 if self.linked.len() < LINKED_MAX {
-                    let left = u64::from(stat.st_nlink) - 1;
-                    self.linked.insert(id, (path.to_vec(), left));
+                    self.linked.insert(id, (path.to_vec(), stat.st_nlink - 1));
                 }
                 None
             }
