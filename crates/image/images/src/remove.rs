@@ -28,6 +28,9 @@ pub enum ImageUse {
 }
 
 /// Tells who uses an image, a running container before a stopped one.
+///
+/// It is asked while records are being changed: it must not call back into
+/// this crate, and who calls this crate must not hold a lock that it takes.
 pub type Uses<'a> = dyn Fn(&ImageId) -> Option<ImageUse> + 'a;
 
 /// How to remove.

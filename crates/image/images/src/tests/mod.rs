@@ -1,6 +1,7 @@
 //! Promises of the whole crate, on real stores in a directory of their own.
 
 mod archives;
+mod faults;
 mod hostile;
 mod names;
 mod removal;
