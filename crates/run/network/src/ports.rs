@@ -4,7 +4,7 @@
 //! next `bind` fails as it must, and so does ours where somebody else was
 //! first. Sockets are bound in the calling thread's netns.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -16,6 +16,7 @@ use rustix::net::{
 
 use crate::endpoint::{Endpoint, HostPort, PortBinding, PortRequest, Protocol};
 use crate::error::{BindRefused, NetworkError};
+use crate::nft::{Element, Set};
 
 /// Where the kernel says which ports it gives to clients; dockerd publishes
 /// in that range too.
@@ -30,7 +31,8 @@ const BACKLOG: i32 = 4096;
 /// What this daemon has published.
 #[derive(Debug, Default)]
 pub(crate) struct Ports {
-    taken: HashSet<(IpAddr, u16, Protocol)>,
+    /// The host's side, and the map element behind it where there is one.
+    taken: HashMap<(IpAddr, u16, Protocol), Option<(Set, Element)>>,
     /// Where the search for an ephemeral port goes on: a port that was given
     /// back is used again late.
     next_ephemeral: u16,
@@ -61,9 +63,26 @@ impl Ports {
         Ok(bound)
     }
 
-    /// Notes what a previous daemon had published.
-    pub(crate) fn remember<'a>(&mut self, bindings: impl IntoIterator<Item = &'a PortBinding>) {
-        self.taken.extend(bindings.into_iter().map(key));
+    /// Notes what is published for an endpoint.
+    pub(crate) fn remember<'a>(
+        &mut self,
+        endpoint: &Endpoint,
+        bindings: impl IntoIterator<Item = &'a PortBinding>,
+    ) {
+        let note = |binding: &PortBinding| {
+            let container = endpoint.address_like(binding.host_ip);
+            (key(binding), Element::published(binding, container))
+        };
+        self.taken.extend(bindings.into_iter().map(note));
+    }
+
+    /// The elements that the maps must hold.
+    pub(crate) fn elements(&self) -> HashMap<Set, HashSet<Element>> {
+        let mut elements: HashMap<Set, HashSet<Element>> = HashMap::new();
+        for (set, element) in self.taken.values().flatten() {
+            elements.entry(*set).or_default().insert(element.clone());
+        }
+        elements
     }
 
     /// Gives ports back.
@@ -117,7 +136,7 @@ impl Ports {
                     if is_ephemeral {
                         self.next_ephemeral = if port == last { first } else { port + 1 };
                     }
-                    self.remember(sockets.iter().map(|(binding, _)| binding));
+                    self.remember(endpoint, sockets.iter().map(|(binding, _)| binding));
                     bound.extend(sockets);
                     return Ok(());
                 }
@@ -152,7 +171,7 @@ impl Ports {
             };
             // Also while the previous container's socket is closed and its
             // map element not yet deleted.
-            if self.taken.contains(&key(&binding)) {
+            if self.taken.contains_key(&key(&binding)) {
                 return Err(NetworkError::PortAllocated {
                     host: binding.host(),
                 });

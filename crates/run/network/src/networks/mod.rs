@@ -5,7 +5,7 @@
 //! exchanges, which never wait. A batch of containers costs one exchange with
 //! the host's netns and two in each container's.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ use crate::endpoint::{Endpoint, EndpointId, PortBinding, PortRequest, Published}
 use crate::error::NetworkError;
 use crate::firewall::{self, Wanted};
 use crate::netlink::{Socket, route};
-use crate::nft::{self, Element, Set, Transaction};
+use crate::nft;
 use crate::ports::{HostFamilies, Ports};
 use crate::sysctl;
 
@@ -27,7 +27,7 @@ mod opening;
 mod preparing;
 mod publishing;
 
-use publishing::{delete_all, elements_of, grouped, unspecified};
+use publishing::{delete_all, grouped, unspecified};
 
 /// A daemon's default network.
 ///
@@ -51,6 +51,9 @@ pub struct Networks {
 struct State {
     bridges: Vec<Bridge>,
     leases: HashMap<EndpointId, Lease>,
+    /// Ports of the bridges that are not in `leases`: those that were there at
+    /// open, until a recovery says whose they are, then those that are lost.
+    unclaimed: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +119,7 @@ impl Networks {
             state: Mutex::new(State {
                 bridges: Vec::new(),
                 leases: HashMap::new(),
+                unclaimed: 0,
             }),
             ports: Mutex::new(Ports::default()),
             route: Mutex::new(route),
@@ -178,12 +182,9 @@ impl Networks {
         }
         let bound = lock(&self.ports).bind_all(endpoint, requests, self.families)?;
         let bindings: Vec<PortBinding> = bound.iter().map(|(binding, _)| *binding).collect();
-        if let Err(source) = self.add_ports(endpoint, &bindings) {
+        if let Err(error) = self.add_ports(endpoint, &bindings) {
             lock(&self.ports).forget(&bindings);
-            return Err(NetworkError::Kernel {
-                action: format!("publish ports of {}", endpoint.ipv4.address()),
-                source,
-            });
+            return Err(error);
         }
         let listeners = bound
             .into_iter()
@@ -206,75 +207,42 @@ impl Networks {
         }
         // Values do not matter for a deletion: any address of the family.
         let elements = grouped(bindings, |binding| Some(unspecified(binding.host_ip)));
-        let mut filter = lock(&self.filter);
-        let outcome = delete_all(&mut filter, &self.config.table, &elements);
-        drop(filter);
+        let mut ports = lock(&self.ports);
+        let outcome = delete_all(&mut lock(&self.filter), &self.config.table, &elements);
+        ports.forget(bindings);
+        drop(ports);
         self.flows.forget_flows(bindings);
-        lock(&self.ports).forget(bindings);
         outcome.map_err(NetworkError::kernel("take back published ports"))
     }
 
     /// After a restart: keeps the addresses and ports of the endpoints that
-    /// live, drops those that nobody owns, restores those that were lost.
+    /// live, drops the ports that nobody owns, restores those that were lost.
+    ///
+    /// To be called once after every `open`, with an empty list where nothing
+    /// lives, and before the first `prepare`: until then the addresses of a
+    /// previous daemon's containers are not known to be taken, and `close`
+    /// removes nothing that they stand on.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn recover(&self, live: &[(Endpoint, Vec<PortBinding>)]) -> Result<Report, NetworkError> {
         let mut report = Report::default();
-        let mut kept = Vec::with_capacity(live.len());
-        {
-            let mut state = lock(&self.state);
-            for (endpoint, bindings) in live {
-                if state.restore(endpoint) {
-                    kept.push((endpoint, bindings));
-                } else {
-                    report.lost.push(endpoint.id.clone());
-                }
-            }
-            state.continue_pools();
-        }
-        report.kept = kept.len();
-        lock(&self.ports).remember(kept.iter().flat_map(|(_, bindings)| bindings.iter()));
-
-        let mut wanted: HashMap<Set, HashSet<Element>> = HashMap::new();
-        for (endpoint, bindings) in &kept {
-            for (set, element) in elements_of(endpoint, bindings) {
-                wanted.entry(set).or_default().insert(element);
+        let mut state = lock(&self.state);
+        let mut ports = lock(&self.ports);
+        for (endpoint, bindings) in live {
+            if state.restore(endpoint) {
+                ports.remember(endpoint, bindings);
+                report.kept += 1;
+            } else {
+                report.lost.push(endpoint.id.clone());
             }
         }
-        let mut filter = lock(&self.filter);
-        let table = &self.config.table;
-        let failed = || NetworkError::kernel("reconcile published ports");
-        let (mut gone, mut missing) = (HashMap::new(), HashMap::new());
-        for set in Set::MAPS {
-            let found: HashSet<Element> = set
-                .list(&mut filter, table)
-                .map_err(failed())?
-                .into_iter()
-                .collect();
-            let wanted = wanted.remove(&set).unwrap_or_default();
-            let orphans: Vec<_> = found.difference(&wanted).cloned().collect();
-            for orphan in &orphans {
-                if let Some((protocol, port)) = orphan.host_port() {
-                    tracing::info!(port, %protocol, "dropping a published port that nobody owns");
-                }
-            }
-            report.dropped_ports += orphans.len();
-            gone.insert(set, orphans);
-            let lost: Vec<_> = wanted.difference(&found).cloned().collect();
-            report.restored_ports += lost.len();
-            missing.insert(set, lost);
-        }
-        if report.dropped_ports + report.restored_ports > 0 {
-            let mut transaction = Transaction::begin(&filter);
-            for (set, elements) in &gone {
-                transaction.delete(table, *set, elements);
-            }
-            for (set, elements) in &missing {
-                transaction.add_new(table, *set, elements);
-            }
-            transaction.commit(&mut filter).map_err(failed())?;
-        }
+        state.continue_pools();
+        drop((state, ports));
+        let reconciled = self.reconcile_ports()?;
+        report.dropped_ports = reconciled.dropped;
+        report.restored_ports = reconciled.restored;
+        lock(&self.state).unclaimed = report.lost.len();
         Ok(report)
     }
 
@@ -294,7 +262,7 @@ impl Networks {
             firewall::synchronise(&mut lock(&self.filter), wanted, self.with_ipv6());
         }
         let mut state = lock(&self.state);
-        if !state.leases.is_empty() {
+        if !state.leases.is_empty() || state.unclaimed > 0 {
             return outcome;
         }
         let mut route = lock(&self.route);
@@ -313,15 +281,25 @@ impl Networks {
         outcome.and(forgotten.map_err(NetworkError::kernel("delete the nftables tables")))
     }
 
-    /// Looks again at the host's firewall, which may have come or changed
-    /// since open: cheap where there is nothing to do, a fork of `iptables`
-    /// where another engine's chain is.
+    /// Looks again at the host's firewall, which may have come, changed or
+    /// been flushed since open: to be called now and then. Two netlink
+    /// exchanges where there is nothing to do, a fork of `iptables` where
+    /// another engine's chain is.
     pub fn synchronise_firewall(&self) {
-        let bridges: Vec<String> = lock(&self.state)
+        let present = nft::has_base(&mut lock(&self.filter), &self.config.table);
+        if matches!(present, Ok(false))
+            && let Err(error) = self.restore_rules()
+        {
+            tracing::warn!(%error, "cannot restore the nftables table");
+        }
+        if self.config.docker_user == DockerUser::LeaveAlone {
+            return;
+        }
+        let bridges = lock(&self.state)
             .bridges
             .iter()
             .map(|bridge| bridge.name.clone())
-            .collect();
+            .collect::<Vec<_>>();
         let foreign = match route::links(&mut lock(&self.route)) {
             Ok(links) => links
                 .into_iter()
@@ -333,9 +311,6 @@ impl Networks {
                 Vec::new()
             }
         };
-        if self.config.docker_user == DockerUser::LeaveAlone {
-            return;
-        }
         let wanted = Wanted {
             mark: &self.alias,
             bridges: &bridges,

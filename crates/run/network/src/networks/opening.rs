@@ -43,6 +43,13 @@ impl Networks {
                 state.bridges.push(bridge::ensure(&mut route, &wish)?);
             }
         }
+        let ours = |index| state.bridges.iter().any(|bridge| bridge.index == index);
+        let ports = survey
+            .links
+            .iter()
+            .filter(|link| link.master.is_some_and(ours))
+            .count();
+        state.unclaimed = ports;
         self.remember(&state);
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::transaction::{
 };
 use crate::cidr::octets;
 use crate::endpoint::{PortBinding, Protocol};
-use crate::netlink::{CREATE, EXCL, NetlinkError, Socket, attribute, attributes};
+use crate::netlink::{CREATE, NetlinkError, Socket, attribute, attributes};
 
 const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;
 const NFTA_SET_ELEM_LIST_SET: u16 = 2;
@@ -241,21 +241,10 @@ pub(super) fn flush_elements(transaction: &mut Transaction, table: &str, set: Se
 }
 
 impl Transaction {
-    /// Adds elements to a set; those that are in it stay.
+    /// Adds elements; those that are there already stay, a key that has
+    /// another value refuses the transaction.
     pub(crate) fn add(&mut self, table: &str, set: Set, elements: &[Element]) {
         add_elements(self, table, set, elements);
-    }
-
-    /// Adds elements; one that exists refuses the transaction.
-    pub(crate) fn add_new(&mut self, table: &str, set: Set, elements: &[Element]) {
-        push_elements(
-            self,
-            NFT_MSG_NEWSETELEM,
-            CREATE | EXCL,
-            table,
-            set,
-            elements,
-        );
     }
 
     /// Deletes elements by key; one that does not exist refuses the transaction.

@@ -12,7 +12,7 @@ mod ruleset;
 mod transaction;
 
 pub(crate) use elements::{Element, Set};
-pub(crate) use ruleset::{Masks, forget_tables, write_base, write_bridge_filter};
+pub(crate) use ruleset::{Masks, forget_tables, has_base, write_base, write_bridge_filter};
 pub(crate) use transaction::{ForwardChain, Transaction, forward_chains, has_chain, open};
 
 #[cfg(test)]

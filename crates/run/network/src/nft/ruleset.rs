@@ -23,7 +23,7 @@ use super::expression::{
 };
 use super::transaction::{
     NFPROTO_BRIDGE, NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6, NFT_MSG_DELRULE, NFT_MSG_DELTABLE,
-    NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWSET, NFT_MSG_NEWTABLE, Transaction,
+    NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWSET, NFT_MSG_NEWTABLE, Transaction, has_chain,
 };
 use rustix::io::Errno;
 
@@ -153,6 +153,11 @@ pub(crate) fn write_base(
         add_elements(&mut transaction, table, *set, elements);
     }
     transaction.commit(socket)
+}
+
+/// Whether the rule set is there: somebody may have flushed the host's.
+pub(crate) fn has_base(socket: &mut Socket, table: &str) -> Result<bool, NetlinkError> {
+    has_chain(socket, NFPROTO_INET, table, FORWARD)
 }
 
 /// Deletes our tables with all that is in them; none is fine.

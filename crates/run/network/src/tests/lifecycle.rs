@@ -178,7 +178,7 @@ fn one_bad_netns_does_not_stop_the_batch() {
         assert!(results[0].is_err() && results[1].is_ok() && results[2].is_err());
         assert_eq!(networks.describe()[0].endpoints, 1);
         let unknown = results[1].as_ref().unwrap().id.clone();
-        networks.release(&[unknown.clone()]);
+        networks.release(std::slice::from_ref(&unknown));
         networks.release(&[unknown]);
         assert_eq!(networks.describe()[0].endpoints, 0);
     });
@@ -290,10 +290,70 @@ fn a_small_subnet_runs_out_and_goes_on_on_the_next_bridge() {
         assert_eq!((report.kept, report.dropped_ports), (7, 2));
         drop(published);
         for container in &list {
-            networks.release(&[container.endpoint.id.clone()]);
+            networks.release(std::slice::from_ref(&container.endpoint.id));
         }
         networks.close().unwrap();
         assert!(!run("ip", &["-o", "link"]).contains("carrack0"));
         drop(eventually(|| TcpListener::bind("0.0.0.0:8080")));
     });
+}
+
+#[test]
+fn a_daemon_that_was_killed_early_takes_nothing_away() {
+    in_new_netns(|| {
+        let world = World::new();
+        let container = containers(&world.open(), 1).remove(0);
+        serve_tcp(&world.outside, 80);
+        // Opened and stopped before anybody said what lives.
+        world.open().close().unwrap();
+        assert_eq!(ask_tcp(&container.netns, ip(OUTSIDE4), 80).unwrap(), HOST4);
+        let networks = world.open();
+        networks
+            .recover(&[(container.endpoint.clone(), vec![])])
+            .unwrap();
+        networks.release(&[container.endpoint.id]);
+        networks.close().unwrap();
+        assert_eq!(run("nft", &["list", "ruleset"]), "");
+    });
+}
+
+/// `systemctl restart nftables` flushes every table of the host.
+#[test]
+fn flushed_rules_come_back() {
+    in_new_netns(|| {
+        let world = World::new();
+        let networks = world.open();
+        let list = containers(&networks, 2);
+        for container in &list {
+            serve_tcp(&container.netns, 80);
+        }
+        let requests = |port| [request(Protocol::Tcp, HostPort::Exact(port), 80)];
+        let one = networks
+            .publish(&list[0].endpoint, &requests(8080))
+            .unwrap();
+        run("nft", &["flush", "ruleset"]);
+        refuses_tcp_answer(&world);
+        // The next container brings them back for everybody.
+        let two = networks
+            .publish(&list[1].endpoint, &requests(8081))
+            .unwrap();
+        for port in [8080, 8081] {
+            assert_eq!(ask_tcp(&world.outside, ip(HOST4), port).unwrap(), OUTSIDE4);
+        }
+        // So does looking.
+        run("nft", &["flush", "ruleset"]);
+        networks.synchronise_firewall();
+        for port in [8080, 8081] {
+            assert_eq!(ask_tcp(&world.outside, ip(HOST6), port).unwrap(), OUTSIDE6);
+        }
+        run("nft", &["flush", "ruleset"]);
+        networks.unpublish(&one.bindings).unwrap();
+        networks.unpublish(&two.bindings).unwrap();
+    });
+}
+
+/// Without rules the supervisor's socket accepts, and here nobody answers.
+fn refuses_tcp_answer(world: &World) {
+    let patience = std::time::Duration::from_millis(200);
+    assert!(within(&world.outside, || ask_tcp_here(ip(HOST4), 8080, patience)).is_err());
 }

@@ -86,29 +86,22 @@ fn measure_eleven_hundred_endpoints() {
         let networks = world.open();
         println!("open: {:?}", start.elapsed());
         let start = Instant::now();
-        let netnses: Vec<_> = (0..1100).map(|_| netns()).collect();
+        let netns: Vec<OwnedFd> = (0..1100).map(|_| netns()).collect();
         println!("1,100 netns: {:?}", start.elapsed());
         let start = Instant::now();
         let mut list = Vec::new();
-        let mut it = netnses.into_iter().peekable();
-        while it.peek().is_some() {
-            let chunk: Vec<_> = it.by_ref().take(16).collect();
-            let borrowed: Vec<BorrowedFd<'_>> = chunk.iter().map(AsFd::as_fd).collect();
-            let t = Instant::now();
-            let endpoints: Vec<_> = networks
-                .prepare(&borrowed)
-                .into_iter()
-                .map(Result::unwrap)
-                .collect();
-            if list.len() % 160 == 0 {
-                println!("at {}: {:?} each", list.len(), t.elapsed() / 16);
+        let mut waiting = netns.into_iter().peekable();
+        while waiting.peek().is_some() {
+            let batch: Vec<OwnedFd> = waiting.by_ref().take(16).collect();
+            let borrowed: Vec<BorrowedFd<'_>> = batch.iter().map(AsFd::as_fd).collect();
+            let since = Instant::now();
+            let endpoints = networks.prepare(&borrowed);
+            if list.len() % 320 == 0 {
+                println!("after {}: {:?} each", list.len(), since.elapsed() / 16);
             }
-            list.extend(
-                chunk
-                    .into_iter()
-                    .zip(endpoints)
-                    .map(|(netns, endpoint)| Container { netns, endpoint }),
-            );
+            let endpoints = endpoints.into_iter().map(Result::unwrap);
+            let pairs = batch.into_iter().zip(endpoints);
+            list.extend(pairs.map(|(netns, endpoint)| Container { netns, endpoint }));
         }
         println!("1,100 endpoints: {:?}", start.elapsed());
         let described: Vec<_> = networks
