@@ -4,4 +4,7 @@
 //! runs a part; they need root and run one after the other.
 #![forbid(unsafe_code)]
 
+mod bad_input;
 mod docker_cli;
+mod limits;
+mod network;

@@ -15,7 +15,7 @@
 pub mod harness;
 
 pub use harness::case;
-pub use harness::engine::{Engine, Kind, Options, shared};
+pub use harness::engine::{Engine, Kind, Options, Own, Shared, own, shared};
 pub use harness::inventory::Inventory;
 pub use harness::run_case;
 pub use harness::shell::{Output, Terminal};

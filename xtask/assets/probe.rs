@@ -57,6 +57,10 @@ fn main() {
         }
         ["serve", port] => serve(port),
         ["serve-udp", port] => serve_udp(port),
+        ["udp", address, text] => match ask_udp(address, text) {
+            Ok(answer) => println!("{answer}"),
+            Err(e) => fail(address, &e),
+        },
         ["get", address] => match TcpStream::connect(address) {
             Ok(mut s) => {
                 let mut text = String::new();
@@ -106,7 +110,8 @@ fn eat(mebibytes: &str) {
     println!("{}", std::hint::black_box(&memory).len() >> 20);
 }
 
-/// Answers each TCP connection with the address that it sees.
+/// Answers each TCP connection with the address that it sees; HTTP to those who
+/// ask in it.
 fn serve(port: &str) {
     let listener = TcpListener::bind(format!("[::]:{port}"))
         .or_else(|_| TcpListener::bind(format!("0.0.0.0:{port}")))
@@ -114,7 +119,13 @@ fn serve(port: &str) {
     println!("listening");
     for stream in listener.incoming().flatten() {
         let mut stream = stream;
-        let peer = stream.peer_addr().map(|a| a.ip().to_string()).unwrap_or_default();
+        let peer = stream.peer_addr().map(|a| a.ip().to_canonical().to_string()).unwrap_or_default();
+        let mut request = [0; 2048];
+        drop(stream.set_read_timeout(Some(Duration::from_millis(500))));
+        let asked = stream.read(&mut request).unwrap_or(0);
+        if request[..asked].starts_with(b"GET ") {
+            drop(write!(stream, "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n", peer.len() + 6));
+        }
         drop(writeln!(stream, "peer {peer}"));
     }
 }
@@ -129,4 +140,14 @@ fn serve_udp(port: &str) {
     while let Ok((n, from)) = socket.recv_from(&mut buf) {
         drop(socket.send_to(&buf[..n], from));
     }
+}
+
+fn ask_udp(address: &str, text: &str) -> std::io::Result<String> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+    socket.connect(address)?;
+    socket.send(text.as_bytes())?;
+    let mut buf = [0; 2048];
+    let n = socket.recv(&mut buf)?;
+    Ok(String::from_utf8_lossy(&buf[..n]).into_owned())
 }

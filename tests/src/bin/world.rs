@@ -3,12 +3,16 @@
 //! `world init DIR` sets up the mounts of its fresh namespaces, prints
 //! `ready PID` (its process id as the host sees it), reaps orphans and ends when
 //! its standard input closes: with it the whole pid namespace ends, so nothing
-//! outlives the tests, however they end. `world http ADDRESS DIR` serves files.
+//! outlives the tests, however they end.
+//!
+//! The other verbs are small clients and servers for cases: `world http ADDRESS
+//! DIR` serves files, `world tcp ADDRESS` prints what a connection answers, `world
+//! udp ADDRESS TEXT` what a datagram is answered with.
 #![forbid(unsafe_code)]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,12 +23,17 @@ use rustix::process::{WaitOptions, wait};
 /// Pause between two looks for orphans when there is no child at all.
 const REAP_EVERY: Duration = Duration::from_millis(20);
 
+/// How long a client verb waits for an answer.
+const ANSWER_BOUND: Duration = Duration::from_secs(3);
+
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["init", dir] => init(Path::new(dir)),
+        ["tcp", address] => tcp(address),
+        ["udp", address, text] => udp(address, text),
         ["http", address, dir] => http(address, Path::new(dir)),
-        _ => bail!("usage: world init DIR | world http ADDRESS DIR"),
+        _ => bail!("usage: world init DIR | http ADDRESS DIR | tcp ADDRESS | udp ADDRESS TEXT"),
     }
 }
 
@@ -46,9 +55,12 @@ fn init(dir: &Path) -> Result<()> {
     // Propagation of bind mounts is tested on a shared directory.
     mount_bind(dir, dir)?;
     mount_change(dir, MountPropagationFlags::SHARED)?;
-    let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();
-    if !up.is_ok_and(|s| s.success()) {
-        bail!("ip link set lo up: failed");
+    // The first `ip netns add` mounts /run/netns for good: before any inventory.
+    for args in [&["link", "set", "lo", "up"][..], &["netns", "add", "first"], &["netns", "del", "first"]] {
+        let status = std::process::Command::new("ip").args(args).status();
+        if !status.is_ok_and(|s| s.success()) {
+            bail!("ip {}: failed", args.join(" "));
+        }
     }
     println!("ready {}", host_pid.display());
     std::io::stdout().flush()?;
@@ -125,5 +137,28 @@ fn http(address: &str, dir: &Path) -> Result<()> {
         )
         .and_then(|()| stream.write_all(&body));
     }
+    Ok(())
+}
+
+fn tcp(address: &str) -> Result<()> {
+    let to = address.to_socket_addrs()?.next().context("no address")?;
+    let mut stream = TcpStream::connect_timeout(&to, ANSWER_BOUND)?;
+    stream.set_read_timeout(Some(ANSWER_BOUND))?;
+    stream.write_all(b"x")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    std::io::stdout().write_all(&answer)?;
+    Ok(())
+}
+
+fn udp(address: &str, text: &str) -> Result<()> {
+    let to = address.to_socket_addrs()?.next().context("no address")?;
+    let socket = UdpSocket::bind(if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
+    socket.set_read_timeout(Some(ANSWER_BOUND))?;
+    socket.connect(to)?;
+    socket.send(text.as_bytes())?;
+    let mut answer = [0; 2048];
+    let n = socket.recv(&mut answer)?;
+    println!("{}", String::from_utf8_lossy(&answer[..n]));
     Ok(())
 }

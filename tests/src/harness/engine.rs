@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,8 +14,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::shell::{Output, Terminal, finish};
 use super::wait::until;
-use super::world::{World, child_of};
-use super::{carrack_bin, images};
+use super::world::{World, child_of, world_program};
+use super::{carrack_bin, images, tests_dir};
 
 /// Longest time a daemon may take to answer, and to stop.
 const DAEMON_BOUND: Duration = Duration::from_secs(30);
@@ -113,8 +115,8 @@ impl Engine {
                 return Ok(Err(format!("the daemon ended with {status}")));
             }
             let pid = child_of(nsenter).ok_or("no process yet")?;
-            match std::os::unix::net::UnixStream::connect(&socket) {
-                Ok(_) => Ok(Ok(pid)),
+            match ping(&socket) {
+                Ok(()) => Ok(Ok(pid)),
                 Err(e) => Err(format!("{e}; its log ends:\n{}", tail(&log_path))),
             }
         });
@@ -241,7 +243,16 @@ impl Engine {
 
     fn environment(&self, command: &mut Command) {
         let images = images::path("busybox");
+        // `carrack` and `world` by name, in cases and in the book's commands.
+        let built = world_program().unwrap_or_default();
+        let path = format!(
+            "{}:{}",
+            built.parent().unwrap_or(Path::new("/")).display(),
+            std::env::var("PATH").unwrap_or_default()
+        );
         command
+            .env("PATH", path)
+            .env("TESTS", tests_dir())
             .env("DOCKER_HOST", self.host())
             .env("CARRACK_HOST", self.host())
             .env("DOCKER_CONFIG", self.world.dir().join("docker-config"))
@@ -302,6 +313,19 @@ impl Engine {
     pub fn log_path(&self) -> PathBuf {
         self.world.dir().join("daemon.log")
     }
+}
+
+/// Asks whether the API answers: a socket may listen before anyone serves it.
+fn ping(socket: &Path) -> std::io::Result<()> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer)?;
+    if answer.ends_with(b" 200") {
+        return Ok(());
+    }
+    Err(std::io::Error::other(String::from_utf8_lossy(&answer).into_owned()))
 }
 
 fn tail(log: &Path) -> String {

@@ -149,6 +149,7 @@ impl Inventory {
     fn forgive_dockerd(&mut self) {
         self.0.retain(|(kind, name), _| {
             !matches!(*kind, "descriptor of the daemon" | "file under the exec root")
+                && !(*kind == "mount" && name.starts_with("nsfs on /run/docker/"))
                 && !name.contains("containerd/daemon")
                 && !name.ends_with("/committed")
                 && !name.contains("imagedb/metadata")

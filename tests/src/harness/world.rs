@@ -150,7 +150,10 @@ fn make_groups(name: &str) -> Result<Vec<PathBuf>> {
 }
 
 /// The `world` program, built beside the tests.
-fn world_program() -> Result<PathBuf> {
+///
+/// # Errors
+/// When it was not built.
+pub fn world_program() -> Result<PathBuf> {
     let exe = std::env::current_exe()?;
     let program = exe.ancestors().nth(2).context("a target directory")?.join("world");
     if !program.exists() {
