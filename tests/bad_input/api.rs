@@ -23,12 +23,18 @@ fn ask(engine: &Engine, request: &[u8]) -> (u16, String) {
             Ok(n) => answer.extend_from_slice(&buf[..n]),
         }
         let text = String::from_utf8_lossy(&answer);
-        if text.contains("\r\n\r\n") && (text.contains("\n}") || text.ends_with("}\n") || text.ends_with('}')) {
+        if text.contains("\r\n\r\n")
+            && (text.contains("\n}") || text.ends_with("}\n") || text.ends_with('}'))
+        {
             break;
         }
     }
     let text = String::from_utf8_lossy(&answer).into_owned();
-    let status = text.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+    let status = text
+        .split(' ')
+        .nth(1)
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(0);
     (status, text)
 }
 
@@ -57,7 +63,11 @@ fn json_that_is_none() {
     // dockerd 20.10 answers 500 here; later ones this.
     if Kind::from_env() == Kind::Carrack {
         let part = "invalid JSON: invalid character 'i' looking for beginning of object key string";
-        check(&post("/containers/create", "application/json", "{invalid"), 400, part);
+        check(
+            &post("/containers/create", "application/json", "{invalid"),
+            400,
+            part,
+        );
     }
 }
 
@@ -72,7 +82,11 @@ fn a_content_type_that_is_not_json() {
 #[test]
 fn a_second_value_after_the_json() {
     if Kind::from_env() == Kind::Carrack {
-        check(&post("/containers/create", "application/json", "{} {}"), 400, "unexpected content after JSON");
+        check(
+            &post("/containers/create", "application/json", "{} {}"),
+            400,
+            "unexpected content after JSON",
+        );
     }
 }
 
@@ -88,20 +102,36 @@ fn an_empty_body() {
 
 #[test]
 fn versions_out_of_range() {
-    check(b"GET /v1.99/info HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n", 400, "client version 1.99 is too new. Maximum supported API version is ");
+    check(
+        b"GET /v1.99/info HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n",
+        400,
+        "client version 1.99 is too new. Maximum supported API version is ",
+    );
     if Kind::from_env() == Kind::Carrack {
-        check(b"GET /v1.10/info HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n", 400, "client version 1.10 is too old. Minimum supported API version is 1.24");
+        check(
+            b"GET /v1.10/info HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n",
+            400,
+            "client version 1.10 is too old. Minimum supported API version is 1.24",
+        );
     }
 }
 
 #[test]
 fn a_path_that_is_none() {
-    check(b"GET /no/such/page HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n", 404, "page not found");
+    check(
+        b"GET /no/such/page HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n",
+        404,
+        "page not found",
+    );
 }
 
 #[test]
 fn swarm_answers_as_dockerd_does_without_it() {
-    check(b"GET /services HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n", 503, "This node is not a swarm manager");
+    check(
+        b"GET /services HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n",
+        503,
+        "This node is not a swarm manager",
+    );
 }
 
 #[test]
@@ -121,7 +151,10 @@ fn headers_without_end() {
     let engine = shared();
     let mut request = b"GET /info HTTP/1.1\r\nHost: d\r\n".to_vec();
     for n in 0..20_000 {
-        request.extend_from_slice(format!("X-{n}: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n").as_bytes());
+        request.extend_from_slice(
+            format!("X-{n}: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n")
+                .as_bytes(),
+        );
     }
     let (status, text) = ask(&engine, &request);
     assert!(matches!(status, 0 | 400 | 413 | 431), "{status} {text}");
@@ -131,7 +164,10 @@ fn headers_without_end() {
 #[test]
 fn not_http_at_all() {
     let engine = shared();
-    let (status, text) = ask(&engine, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n");
+    let (status, text) = ask(
+        &engine,
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    );
     assert!(matches!(status, 0 | 400), "{status} {text}");
     assert_eq!(engine.sh("docker ps -q").code, 0);
 }
@@ -141,9 +177,15 @@ fn logs_of_no_stream() {
     let mut engine = shared();
     engine.image("busybox");
     engine.sh("docker create --name l1 busybox true").ok();
-    let (status, text) = ask(&engine, b"GET /containers/l1/logs HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n");
+    let (status, text) = ask(
+        &engine,
+        b"GET /containers/l1/logs HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n",
+    );
     assert_eq!(status, 400, "{text}");
-    assert!(text.contains("you must choose at least one stream"), "{text}");
+    assert!(
+        text.contains("you must choose at least one stream"),
+        "{text}"
+    );
     engine.sweep();
 }
 
@@ -152,7 +194,10 @@ fn sizes_of_a_terminal_that_are_none() {
     let mut engine = shared();
     engine.image("busybox");
     engine.sh("docker run -d -t --name r1 busybox sh").ok();
-    let (status, text) = ask(&engine, &post("/containers/r1/resize?h=&w=80", "application/json", ""));
+    let (status, text) = ask(
+        &engine,
+        &post("/containers/r1/resize?h=&w=80", "application/json", ""),
+    );
     assert_eq!(status, 400, "{text}");
     engine.sweep();
 }

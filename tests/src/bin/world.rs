@@ -28,7 +28,12 @@ const ANSWER_BOUND: Duration = Duration::from_secs(3);
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+    match args
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
         ["init", dir] => init(Path::new(dir)),
         ["tcp", address] => tcp(address),
         ["udp", address, text] => udp(address, text),
@@ -41,7 +46,10 @@ fn init(dir: &Path) -> Result<()> {
     // The host's /proc is still mounted here, so this is the host's number.
     let host_pid = fs::read_link("/proc/self")?;
     let cgroups = cgroup_mounts(&fs::read_to_string("/proc/self/mountinfo")?);
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    mount_change(
+        "/",
+        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+    )?;
     fresh("proc", Path::new("/proc"), "")?;
     fresh("sysfs", Path::new("/sys"), "")?;
     fresh("tmpfs", Path::new("/run"), "mode=755")?;
@@ -56,7 +64,11 @@ fn init(dir: &Path) -> Result<()> {
     mount_bind(dir, dir)?;
     mount_change(dir, MountPropagationFlags::SHARED)?;
     // The first `ip netns add` mounts /run/netns for good: before any inventory.
-    for args in [&["link", "set", "lo", "up"][..], &["netns", "add", "first"], &["netns", "del", "first"]] {
+    for args in [
+        &["link", "set", "lo", "up"][..],
+        &["netns", "add", "first"],
+        &["netns", "del", "first"],
+    ] {
         let status = std::process::Command::new("ip").args(args).status();
         if !status.is_ok_and(|s| s.success()) {
             bail!("ip {}: failed", args.join(" "));
@@ -93,12 +105,19 @@ fn cgroup_mounts(mountinfo: &str) -> Vec<Hierarchy> {
         }
         let mut data: Vec<&str> = Vec::new();
         if kind == "cgroup" {
-            data = options.split(',').filter(|o| !matches!(*o, "rw" | "ro")).collect();
+            data = options
+                .split(',')
+                .filter(|o| !matches!(*o, "rw" | "ro"))
+                .collect();
             if data.iter().any(|o| o.starts_with("name=")) {
                 data.insert(0, "none");
             }
         }
-        Some(Hierarchy { at, kind: kind.to_owned(), data: data.join(",") })
+        Some(Hierarchy {
+            at,
+            kind: kind.to_owned(),
+            data: data.join(","),
+        })
     };
     mountinfo.lines().filter_map(parse).collect()
 }
@@ -124,7 +143,11 @@ fn http(address: &str, dir: &Path) -> Result<()> {
                 break;
             }
         }
-        let path = request.split(' ').nth(1).unwrap_or("/").trim_start_matches('/');
+        let path = request
+            .split(' ')
+            .nth(1)
+            .unwrap_or("/")
+            .trim_start_matches('/');
         let (status, body) = match fs::read(dir.join(path)) {
             Ok(body) if !path.contains("..") => ("200 OK", body),
             _ => ("404 Not Found", Vec::new()),

@@ -81,7 +81,11 @@ pub fn parse(text: &str) -> Result<Case, String> {
                     command.truncate(command.len() - 1);
                     command.push_str(next.trim_start());
                 }
-                case.steps.push(Step { line: number, command, ..Step::default() });
+                case.steps.push(Step {
+                    line: number,
+                    command,
+                    ..Step::default()
+                });
                 continue;
             }
             _ => {}
@@ -119,7 +123,9 @@ fn expected(rest: &str) -> Line {
 }
 
 fn number_of<T: std::str::FromStr>(text: &str, line: usize) -> Result<T, String> {
-    text.trim().parse().map_err(|_| format!("line {line}: {text}: not a number"))
+    text.trim()
+        .parse()
+        .map_err(|_| format!("line {line}: {text}: not a number"))
 }
 
 #[cfg(test)]
@@ -135,17 +141,28 @@ mod tests {
         assert_eq!(case.images, ["busybox", "static"]);
         assert_eq!(case.peer_skip.as_deref(), Some("newer"));
         let step = &case.steps[0];
-        assert_eq!((step.command.as_str(), step.stdin.as_str()), ("a b", "in\n"));
+        assert_eq!(
+            (step.command.as_str(), step.stdin.as_str()),
+            ("a b", "in\n")
+        );
         assert_eq!(
             step.stdout,
-            [Line::Exact("out".into()), Line::Regex("^x".into()), Line::Rest]
+            [
+                Line::Exact("out".into()),
+                Line::Regex("^x".into()),
+                Line::Rest
+            ]
         );
         assert_eq!((step.code, step.within.as_secs(), step.line), (3, 9, 5));
     }
 
     #[test]
     fn names_a_line_without_meaning() {
-        for (text, part) in [("| x", "before any command"), ("$ a\n= x", "not a number"), ("$ a\n% b", "no such mark")] {
+        for (text, part) in [
+            ("| x", "before any command"),
+            ("$ a\n= x", "not a number"),
+            ("$ a\n% b", "no such mark"),
+        ] {
             assert!(parse(text).unwrap_err().contains(part), "{text}");
         }
     }

@@ -74,7 +74,13 @@ impl Engine {
             fs::create_dir_all(world.dir().join(dir))?;
         }
         let kind = Kind::from_env();
-        let mut engine = Self { kind, options, daemon: None, loaded: BTreeSet::new(), world };
+        let mut engine = Self {
+            kind,
+            options,
+            daemon: None,
+            loaded: BTreeSet::new(),
+            world,
+        };
         engine.boot()?;
         Ok(engine)
     }
@@ -88,11 +94,17 @@ impl Engine {
         let (program, mut args) = match self.kind {
             Kind::Carrack => {
                 let program = self.options.program.clone().unwrap_or_else(carrack_bin);
-                (program, vec!["daemon".to_owned(), "--exec-root=/run/carrack".to_owned()])
+                (
+                    program,
+                    vec!["daemon".to_owned(), "--exec-root=/run/carrack".to_owned()],
+                )
             }
             Kind::Dockerd => (
                 PathBuf::from("dockerd"),
-                vec!["--exec-root=/run/docker".to_owned(), "--pidfile=/run/docker.pid".to_owned()],
+                vec![
+                    "--exec-root=/run/docker".to_owned(),
+                    "--pidfile=/run/docker.pid".to_owned(),
+                ],
             ),
         };
         args.push(format!("--data-root={}", data.display()));
@@ -194,7 +206,9 @@ impl Engine {
     /// # Panics
     /// When it does not end in time.
     pub fn signal(&mut self, signal: Signal) {
-        let Some((mut child, pid)) = self.daemon.take() else { return };
+        let Some((mut child, pid)) = self.daemon.take() else {
+            return;
+        };
         if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
             let _gone = kill_process(pid, signal);
         }
@@ -269,11 +283,20 @@ impl Engine {
     pub fn image(&mut self, name: &str) {
         if !self.loaded.contains(name) {
             let tar = images::path(name);
-            self.sh(&format!("docker load -q -i {}", tar.display())).ok();
+            self.sh(&format!("docker load -q -i {}", tar.display()))
+                .ok();
             if self.loaded.is_empty() {
                 // What an engine makes at its first container stays, and is nobody's leak.
-                let verb = if name == "static" { "true" } else { "/bin/true" };
-                self.sh(&format!("docker run --rm {} {verb}", images::reference(name))).ok();
+                let verb = if name == "static" {
+                    "true"
+                } else {
+                    "/bin/true"
+                };
+                self.sh(&format!(
+                    "docker run --rm {} {verb}",
+                    images::reference(name)
+                ))
+                .ok();
             }
             self.loaded.insert(name.to_owned());
         }
@@ -300,8 +323,11 @@ impl Engine {
         ));
         assert!(out.stderr.is_empty(), "sweeping: {}", out.stderr);
         // A case may have removed an image that later ones need.
-        let left = self.sh("docker images --format '{{.Repository}}:{{.Tag}}'").stdout;
-        self.loaded.retain(|name| left.lines().any(|l| l == images::reference(name)));
+        let left = self
+            .sh("docker images --format '{{.Repository}}:{{.Tag}}'")
+            .stdout;
+        self.loaded
+            .retain(|name| left.lines().any(|l| l == images::reference(name)));
     }
 
     /// The last lines of the daemon's log.
@@ -325,7 +351,9 @@ fn ping(socket: &Path) -> std::io::Result<()> {
     if answer.ends_with(b" 200") {
         return Ok(());
     }
-    Err(std::io::Error::other(String::from_utf8_lossy(&answer).into_owned()))
+    Err(std::io::Error::other(
+        String::from_utf8_lossy(&answer).into_owned(),
+    ))
 }
 
 fn tail(log: &Path) -> String {
@@ -362,7 +390,10 @@ pub fn shared() -> Shared {
     let mut slot = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     SHARED.clear_poison();
     let alive = slot.as_mut().is_some_and(|engine| {
-        engine.daemon.as_mut().is_some_and(|(child, _)| matches!(child.try_wait(), Ok(None)))
+        engine
+            .daemon
+            .as_mut()
+            .is_some_and(|(child, _)| matches!(child.try_wait(), Ok(None)))
     });
     if poisoned || !alive {
         *slot = None;
@@ -396,9 +427,14 @@ impl std::ops::DerefMut for Own {
 /// When it cannot be started.
 pub fn own(options: Options) -> Own {
     let turn = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    Own { engine: start_or_panic(options), _turn: turn }
+    Own {
+        engine: start_or_panic(options),
+        _turn: turn,
+    }
 }
 
 fn start_or_panic(options: Options) -> Engine {
-    Engine::start(options).context("starting the engine").unwrap_or_else(|e| panic!("{e:#}"))
+    Engine::start(options)
+        .context("starting the engine")
+        .unwrap_or_else(|e| panic!("{e:#}"))
 }

@@ -36,9 +36,7 @@ fn fits(patterns: &[Option<Regex>], lines: &[&str]) -> bool {
         (Some((Some(regex), patterns)), Some((line, lines))) => {
             regex.is_match(line) && fits(patterns, lines)
         }
-        (Some((None, patterns)), _) => {
-            (0..=lines.len()).any(|skip| fits(patterns, &lines[skip..]))
-        }
+        (Some((None, patterns)), _) => (0..=lines.len()).any(|skip| fits(patterns, &lines[skip..])),
     }
 }
 
@@ -53,7 +51,10 @@ fn compile(line: &Line) -> Option<Regex> {
                 ("<id12>", "[0-9a-f]{12}"),
                 ("<num>", "[0-9]+(\\.[0-9]+)?"),
                 ("<ip>", "[0-9]+\\.[0-9]+\\.[0-9]+\\.[0-9]+"),
-                ("<time>", "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(Z|[+-][0-9:]+)"),
+                (
+                    "<time>",
+                    "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(Z|[+-][0-9:]+)",
+                ),
                 ("<any>", ".*"),
             ] {
                 source = source.replace(&regex_lite::escape(token), class);
@@ -73,7 +74,10 @@ fn show(line: &Line) -> String {
 }
 
 fn indent(text: &str) -> String {
-    text.lines().map(|l| format!("       {l}")).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(|l| format!("       {l}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[cfg(test)]
@@ -82,7 +86,12 @@ mod tests {
 
     #[track_caller]
     fn check(expected: &[Line], text: &str, fits: bool) {
-        assert_eq!(mismatch(expected, text).is_none(), fits, "{:?}", mismatch(expected, text));
+        assert_eq!(
+            mismatch(expected, text).is_none(),
+            fits,
+            "{:?}",
+            mismatch(expected, text)
+        );
     }
 
     #[test]

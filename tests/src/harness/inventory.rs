@@ -46,7 +46,15 @@ impl Inventory {
         let count = |of: &Self, key| of.0.get(key).copied().unwrap_or(0);
         keys.into_iter()
             .filter(|key| count(self, key) != count(before, key))
-            .map(|key| format!("{}: {} ({} → {})", key.0, key.1, count(before, key), count(self, key)))
+            .map(|key| {
+                format!(
+                    "{}: {} ({} → {})",
+                    key.0,
+                    key.1,
+                    count(before, key),
+                    count(self, key)
+                )
+            })
             .collect()
     }
 
@@ -67,7 +75,11 @@ impl Inventory {
         let text = read(&format!("/proc/{}/mountinfo", engine.world().init()));
         for line in text.lines() {
             let at = line.split(' ').nth(4).unwrap_or_default();
-            let kind = line.split(" - ").nth(1).and_then(|r| r.split(' ').next()).unwrap_or("");
+            let kind = line
+                .split(" - ")
+                .nth(1)
+                .and_then(|r| r.split(' ').next())
+                .unwrap_or("");
             self.add("mount", &format!("{kind} on {at}"));
         }
     }
@@ -85,7 +97,11 @@ impl Inventory {
             if let Ok(link) = fs::read_link(proc.join("ns/net")) {
                 netns.insert(link);
             }
-            for fd in fs::read_dir(proc.join("fd")).into_iter().flatten().flatten() {
+            for fd in fs::read_dir(proc.join("fd"))
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
                 if let Ok(link) = fs::read_link(fd.path())
                     && link.to_string_lossy().starts_with("net:[")
                 {
@@ -110,7 +126,10 @@ impl Inventory {
             let parent = root.parent().unwrap_or(root);
             walk(root, &mut |path, is_dir| {
                 if is_dir {
-                    self.add("cgroup", &path.strip_prefix(parent).unwrap_or(path).to_string_lossy());
+                    self.add(
+                        "cgroup",
+                        &path.strip_prefix(parent).unwrap_or(path).to_string_lossy(),
+                    );
                 }
             });
         }
@@ -130,7 +149,11 @@ impl Inventory {
     }
 
     fn descriptors(&mut self, pid: u32) {
-        for fd in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+        for fd in fs::read_dir(format!("/proc/{pid}/fd"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             if let Ok(link) = fs::read_link(fd.path()) {
                 self.add("descriptor of the daemon", &link.to_string_lossy());
             }
@@ -139,7 +162,10 @@ impl Inventory {
 
     fn files(&mut self, kind: &'static str, root: &Path) {
         walk(root, &mut |path, _| {
-            self.add(kind, &path.strip_prefix(root).unwrap_or(path).to_string_lossy());
+            self.add(
+                kind,
+                &path.strip_prefix(root).unwrap_or(path).to_string_lossy(),
+            );
         });
     }
 
@@ -148,8 +174,10 @@ impl Inventory {
     /// short names drawn at random.
     fn forgive_dockerd(&mut self) {
         self.0.retain(|(kind, name), _| {
-            !matches!(*kind, "descriptor of the daemon" | "file under the exec root")
-                && !(*kind == "mount" && name.starts_with("nsfs on /run/docker/"))
+            !matches!(
+                *kind,
+                "descriptor of the daemon" | "file under the exec root"
+            ) && !(*kind == "mount" && name.starts_with("nsfs on /run/docker/"))
                 && !name.contains("containerd/daemon")
                 && !name.ends_with("/committed")
                 && !name.contains("imagedb/metadata")
@@ -213,7 +241,9 @@ fn walk(dir: &Path, see: &mut dyn FnMut(&Path, bool)) {
         see(&path, is_dir);
         // A mounted rootfs or an unpacked layer is the image's own business: its
         // top is counted, its thousands of files are not.
-        let top = path.file_name().is_some_and(|n| n == "fs" || n == "merged" || n == "diff" || n == "rootfs");
+        let top = path
+            .file_name()
+            .is_some_and(|n| n == "fs" || n == "merged" || n == "diff" || n == "rootfs");
         if is_dir && !top {
             walk(&path, see);
         }
@@ -221,7 +251,9 @@ fn walk(dir: &Path, see: &mut dyn FnMut(&Path, bool)) {
 }
 
 fn read(path: &str) -> String {
-    fs::read(path).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default()
+    fs::read(path)
+        .map(|b| String::from_utf8_lossy(&b).into_owned())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

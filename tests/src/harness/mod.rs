@@ -30,7 +30,11 @@ pub fn carrack_bin() -> PathBuf {
     }
     // target/<profile>/deps/e2e-… → target/<profile>/carrack
     let exe = std::env::current_exe().expect("the test's own path");
-    let built = exe.ancestors().nth(2).expect("a target directory").join("carrack");
+    let built = exe
+        .ancestors()
+        .nth(2)
+        .expect("a target directory")
+        .join("carrack");
     assert!(
         built.exists(),
         "{} is missing: run `cargo build -p carrack`, or set CARRACK_BIN",

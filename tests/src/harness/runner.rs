@@ -27,7 +27,12 @@ pub fn run_case(name: &str) {
         return;
     }
     let failure = run(&mut engine, &case);
-    assert!(failure.is_none(), "{}:{}", path.display(), failure.unwrap_or_default());
+    assert!(
+        failure.is_none(),
+        "{}:{}",
+        path.display(),
+        failure.unwrap_or_default()
+    );
 }
 
 fn run(engine: &mut Engine, case: &Case) -> Option<String> {
@@ -37,7 +42,11 @@ fn run(engine: &mut Engine, case: &Case) -> Option<String> {
     let loaded = engine.loaded();
     let before = Inventory::take(engine);
     // All steps run, so that one run shows all that is wrong.
-    let failed: Vec<String> = case.steps.iter().filter_map(|step| run_step(engine, step)).collect();
+    let failed: Vec<String> = case
+        .steps
+        .iter()
+        .filter_map(|step| run_step(engine, step))
+        .collect();
     engine.sweep();
     if let Err(e) = engine.clear_scratch() {
         return Some(format!("0: clearing the case's directory: {e:#}"));
@@ -47,7 +56,10 @@ fn run(engine: &mut Engine, case: &Case) -> Option<String> {
     }
     if !failed.is_empty() {
         let log = engine.log_tail();
-        return Some(format!("{}\n  the daemon's log ends:\n{log}", failed.join("\n")));
+        return Some(format!(
+            "{}\n  the daemon's log ends:\n{log}",
+            failed.join("\n")
+        ));
     }
     let left = Inventory::settled(engine, &before);
     (!left.is_empty()).then(|| format!("0: left behind:\n  {}", left.join("\n  ")))
@@ -62,9 +74,10 @@ fn run_step(engine: &Engine, step: &Step) -> Option<String> {
         if out.code != step.code {
             wrong.push(format!("exit code {}, expected {}", out.code, step.code));
         }
-        for (name, lines, text) in
-            [("stdout", &step.stdout, &out.stdout), ("stderr", &step.stderr, &out.stderr)]
-        {
+        for (name, lines, text) in [
+            ("stdout", &step.stdout, &out.stdout),
+            ("stderr", &step.stderr, &out.stderr),
+        ] {
             if let Some(why) = mismatch(lines, text) {
                 wrong.push(format!("{name}, {why}"));
             }
@@ -73,7 +86,12 @@ fn run_step(engine: &Engine, step: &Step) -> Option<String> {
             return None;
         }
         if Instant::now() >= end {
-            return Some(format!("{}: $ {}\n  {}", step.line, step.command, wrong.join("\n  ")));
+            return Some(format!(
+                "{}: $ {}\n  {}",
+                step.line,
+                step.command,
+                wrong.join("\n  ")
+            ));
         }
         std::thread::sleep(std::time::Duration::from_millis(50));
     }

@@ -31,7 +31,11 @@ impl Output {
     /// When the exit code is not 0.
     #[track_caller]
     pub fn ok(&self) -> &str {
-        assert_eq!(self.code, 0, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code, 0,
+            "stdout: {}\nstderr: {}",
+            self.stdout, self.stderr
+        );
         self.stdout.trim_end_matches('\n')
     }
 }
@@ -80,8 +84,11 @@ impl Terminal {
         grantpt(&master)?;
         unlockpt(&master)?;
         let name = ptsname(&master, Vec::new())?;
-        let slave: OwnedFd =
-            rustix::fs::open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY, Mode::empty())?;
+        let slave: OwnedFd = rustix::fs::open(
+            name.as_c_str(),
+            OFlags::RDWR | OFlags::NOCTTY,
+            Mode::empty(),
+        )?;
         let child = command
             .stdin(slave.try_clone()?)
             .stdout(slave.try_clone()?)
@@ -97,15 +104,24 @@ impl Terminal {
             // EIO is how a terminal says that its other side is gone.
             while let Ok(n @ 1..) = reader.read(&mut buf) {
                 let text = String::from_utf8_lossy(&buf[..n]);
-                into.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
+                into.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push_str(&text);
             }
         });
-        Ok(Self { master, child, seen })
+        Ok(Self {
+            master,
+            child,
+            seen,
+        })
     }
 
     /// All that was shown so far.
     pub fn seen(&self) -> String {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Types `text`.
@@ -123,7 +139,11 @@ impl Terminal {
     pub fn expect(&self, text: &str, bound: Duration) {
         until(&format!("the terminal shows {text:?}"), bound, || {
             let seen = self.seen();
-            if seen.contains(text) { Ok(()) } else { Err(seen) }
+            if seen.contains(text) {
+                Ok(())
+            } else {
+                Err(seen)
+            }
         });
     }
 
@@ -135,7 +155,11 @@ impl Terminal {
         until("the command on the terminal ends", bound, || {
             match self.child.try_wait() {
                 Ok(Some(status)) => Ok(status),
-                Ok(None) => Err(self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+                Ok(None) => Err(self
+                    .seen
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone()),
                 Err(e) => Err(e.to_string()),
             }
         })

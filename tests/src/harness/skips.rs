@@ -16,13 +16,18 @@ pub fn list() -> Vec<(String, String)> {
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut ceiling = 0;
     let mut entries = Vec::new();
-    for line in text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
+    for line in text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with('#'))
+    {
         if let Some(n) = line.strip_prefix("ceiling:") {
             ceiling = n.trim().parse().expect("ceiling: a number");
             continue;
         }
-        let (name, reason) =
-            line.split_once("  ").unwrap_or_else(|| panic!("{line}: no reason after two spaces"));
+        let (name, reason) = line
+            .split_once("  ")
+            .unwrap_or_else(|| panic!("{line}: no reason after two spaces"));
         entries.push((name.to_owned(), reason.trim().to_owned()));
     }
     assert!(
@@ -40,7 +45,9 @@ pub fn skipped(name: &str) -> bool {
     if std::env::var_os("CARRACK_E2E_TRY_SKIPPED").is_some() {
         return false;
     }
-    let Some((_, reason)) = list().into_iter().find(|(n, _)| n == name) else { return false };
+    let Some((_, reason)) = list().into_iter().find(|(n, _)| n == name) else {
+        return false;
+    };
     println!("SKIP: {name}: {reason}");
     true
 }

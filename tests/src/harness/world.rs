@@ -40,8 +40,11 @@ impl World {
     /// What failed: making directories, or the program inside.
     pub fn new() -> Result<Self> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name =
-            format!("carrack-e2e-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "carrack-e2e-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
         // On disk, not on tmpfs: overlay, quotas of blkio and O_DIRECT are tested here.
         let base = std::env::var_os("CARRACK_E2E_DIR").unwrap_or_else(|| "/var/tmp".into());
         let dir = PathBuf::from(base).join(&name);
@@ -60,10 +63,19 @@ impl World {
         let mut first = String::new();
         let stdout = wrapper.stdout.take().context("no standard output")?;
         BufReader::new(stdout).read_line(&mut first)?;
-        let Some(init) = first.trim().strip_prefix("ready ").and_then(|p| p.parse().ok()) else {
+        let Some(init) = first
+            .trim()
+            .strip_prefix("ready ")
+            .and_then(|p| p.parse().ok())
+        else {
             bail!("the world did not come up (the tests need root): {first:?}");
         };
-        Ok(Self { wrapper, init, dir, groups })
+        Ok(Self {
+            wrapper,
+            init,
+            dir,
+            groups,
+        })
     }
 
     /// Its directory: on disk, seen under the same path inside and outside.
@@ -155,7 +167,11 @@ fn make_groups(name: &str) -> Result<Vec<PathBuf>> {
 /// When it was not built.
 pub fn world_program() -> Result<PathBuf> {
     let exe = std::env::current_exe()?;
-    let program = exe.ancestors().nth(2).context("a target directory")?.join("world");
+    let program = exe
+        .ancestors()
+        .nth(2)
+        .context("a target directory")?
+        .join("world");
     if !program.exists() {
         bail!("{} is missing: build carrack-tests", program.display());
     }

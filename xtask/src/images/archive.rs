@@ -80,9 +80,10 @@ fn oci<W: Write>(
     layer: &Path,
 ) -> Result<()> {
     let gz = layer.with_extension("tar.gz");
-    let mut encoder = flate2::GzBuilder::new()
-        .mtime(0)
-        .write(BufWriter::new(File::create(&gz)?), flate2::Compression::default());
+    let mut encoder = flate2::GzBuilder::new().mtime(0).write(
+        BufWriter::new(File::create(&gz)?),
+        flate2::Compression::default(),
+    );
     io::copy(&mut BufReader::new(File::open(layer)?), &mut encoder)?;
     encoder.finish()?.flush()?;
     let (layer_digest, config_digest) = (sha256_file(&gz)?, sha256(config));
@@ -104,7 +105,11 @@ fn oci<W: Write>(
     }))?;
     append_bytes(tar, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     append_bytes(tar, "index.json", &index)?;
-    append_bytes(tar, &format!("blobs/sha256/{}", sha256(&manifest)), &manifest)?;
+    append_bytes(
+        tar,
+        &format!("blobs/sha256/{}", sha256(&manifest)),
+        &manifest,
+    )?;
     append_bytes(tar, &format!("blobs/sha256/{config_digest}"), config)?;
     append_file(tar, &format!("blobs/sha256/{layer_digest}"), &gz)
 }

@@ -51,10 +51,25 @@ pub(crate) fn build_probe(work: &Path) -> Result<PathBuf> {
     let source = work.join("probe.rs");
     fs::write(&source, PROBE)?;
     let program = work.join("probe");
-    run(Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
-        .args(["--edition=2024", "-O", "-C", "target-feature=+crt-static", "-C", "panic=abort"])
-        .args(["-C", "strip=symbols", "--target", "x86_64-unknown-linux-gnu", "-o"])
-        .args([&program, &source]))?;
+    run(
+        Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+            .args([
+                "--edition=2024",
+                "-O",
+                "-C",
+                "target-feature=+crt-static",
+                "-C",
+                "panic=abort",
+            ])
+            .args([
+                "-C",
+                "strip=symbols",
+                "--target",
+                "x86_64-unknown-linux-gnu",
+                "-o",
+            ])
+            .args([&program, &source]),
+    )?;
     Ok(program)
 }
 
@@ -65,16 +80,32 @@ pub(super) fn busybox(work: &Path, form: Form) -> Result<PathBuf> {
     let layer = work.join("layer.tar");
     let mut tar = tar::Builder::new(BufWriter::new(File::create(&layer)?));
     for (dir, mode) in [
-        ("bin", 0o755), ("dev", 0o755), ("etc", 0o755), ("home", 0o755), ("proc", 0o755),
-        ("root", 0o700), ("sys", 0o755), ("tmp", 0o1777), ("usr", 0o755), ("usr/bin", 0o755),
-        ("usr/sbin", 0o755), ("var", 0o755), ("var/www", 0o755),
+        ("bin", 0o755),
+        ("dev", 0o755),
+        ("etc", 0o755),
+        ("home", 0o755),
+        ("proc", 0o755),
+        ("root", 0o700),
+        ("sys", 0o755),
+        ("tmp", 0o1777),
+        ("usr", 0o755),
+        ("usr/bin", 0o755),
+        ("usr/sbin", 0o755),
+        ("var", 0o755),
+        ("var/www", 0o755),
     ] {
         let mut h = header(tar::EntryType::Directory, mode, 0);
         tar.append_data(&mut h, format!("{dir}/"), std::io::empty())?;
     }
     for (path, text) in [
-        ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/bin/false\nuser:x:1000:1000:user:/home:/bin/sh\n"),
-        ("etc/group", "root:x:0:\ndaemon:x:1:\nextra:x:44:user\nuser:x:1000:\n"),
+        (
+            "etc/passwd",
+            "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/bin/false\nuser:x:1000:1000:user:/home:/bin/sh\n",
+        ),
+        (
+            "etc/group",
+            "root:x:0:\ndaemon:x:1:\nextra:x:44:user\nuser:x:1000:\n",
+        ),
         ("var/www/index.html", "carrack\n"),
     ] {
         let mut h = header(tar::EntryType::Regular, 0o644, text.len() as u64);
@@ -109,8 +140,13 @@ fn busybox_program(work: &Path) -> Result<PathBuf> {
     }
     let debs = work.join("deb");
     fs::create_dir_all(&debs)?;
-    run(Command::new("apt-get").args(["download", "-qq", "busybox-static"]).current_dir(&debs))?;
-    let deb = fs::read_dir(&debs)?.next().context("apt-get download left no file")??.path();
+    run(Command::new("apt-get")
+        .args(["download", "-qq", "busybox-static"])
+        .current_dir(&debs))?;
+    let deb = fs::read_dir(&debs)?
+        .next()
+        .context("apt-get download left no file")??
+        .path();
     run(Command::new("dpkg-deb").arg("-x").arg(deb).arg(&debs))?;
     for inside in ["bin/busybox", "usr/bin/busybox"] {
         if debs.join(inside).exists() {
@@ -123,7 +159,10 @@ fn busybox_program(work: &Path) -> Result<PathBuf> {
 /// Whether `path` is an ELF program without an interpreter.
 fn is_static(path: &Path) -> bool {
     fs::read(path).is_ok_and(|bytes| {
-        bytes.starts_with(b"\x7fELF") && !bytes[..bytes.len().min(4096)].windows(7).any(|w| w == b"/lib64/")
+        bytes.starts_with(b"\x7fELF")
+            && !bytes[..bytes.len().min(4096)]
+                .windows(7)
+                .any(|w| w == b"/lib64/")
     })
 }
 
@@ -151,7 +190,9 @@ pub(super) fn debian(work: &Path) -> Result<PathBuf> {
 
 /// Runs a program and turns a bad exit into an error that names it.
 fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("running {command:?}"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("running {command:?}"))?;
     if !status.success() {
         bail!("{command:?} ended with {status}");
     }
@@ -159,7 +200,9 @@ fn run(command: &mut Command) -> Result<()> {
 }
 
 fn output(command: &mut Command) -> Result<String> {
-    let out = command.output().with_context(|| format!("running {command:?}"))?;
+    let out = command
+        .output()
+        .with_context(|| format!("running {command:?}"))?;
     if !out.status.success() {
         bail!("{command:?} ended with {}", out.status);
     }
