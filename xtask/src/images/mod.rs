@@ -66,6 +66,13 @@ pub(crate) fn ensure(name: &str) -> Result<PathBuf> {
     Ok(dest)
 }
 
+/// Compiles the static program of the image `static` into `dir`.
+pub(crate) fn probe(dir: &Path) -> Result<()> {
+    let program = recipes::build_probe(dir)?;
+    println!("{}", program.display());
+    Ok(())
+}
+
 fn make(name: &str, work: &Path) -> Result<PathBuf> {
     match name {
         "static" => recipes::static_probe(work),

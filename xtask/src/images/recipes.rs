@@ -47,7 +47,7 @@ pub(super) fn static_probe(work: &Path) -> Result<PathBuf> {
 }
 
 /// The static program itself, for images and for the floor of the benches.
-pub(crate) fn build_probe(work: &Path) -> Result<PathBuf> {
+pub(super) fn build_probe(work: &Path) -> Result<PathBuf> {
     let source = work.join("probe.rs");
     fs::write(&source, PROBE)?;
     let program = work.join("probe");

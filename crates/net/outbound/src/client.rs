@@ -1,6 +1,6 @@
 //! A server, and the connections to it that can carry another exchange.
 
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,6 +30,26 @@ pub struct Response {
     pub head: ResponseHead,
     body: Body,
     upload: Option<Upload>,
+}
+
+/// A request that was sent and whose answer was not yet read.
+#[derive(Debug)]
+pub struct InFlight {
+    connection: Connection,
+    method: http::Method,
+    what: String,
+    limits: Limits,
+}
+
+impl InFlight {
+    /// Reads the head of the answer.
+    ///
+    /// # Errors
+    /// Any of the receiving variants of [`OutboundError`].
+    pub fn receive(mut self) -> Result<Response, OutboundError> {
+        let head = self.connection.receive(&self.what, &self.method, self.limits)?;
+        response(self.connection, head, &self.method, &self.what, None)
+    }
 }
 
 impl Client {
@@ -105,7 +125,7 @@ impl Client {
                     if bound.is_some() {
                         let _ = connection.set_read_timeout(None);
                     }
-                    return response(connection, head, &request, None);
+                    return response(connection, head, &request.method, &what, None);
                 }
                 // The server closed an idle connection just as it was used: it
                 // has not seen the request.
@@ -120,6 +140,22 @@ impl Client {
         }
     }
 
+    /// Sends a request without a streamed body and leaves its answer for
+    /// later, so that several requests are on their way at once, each on a
+    /// connection of its own. A connection that the server has closed
+    /// meanwhile is an error: it is for requests that follow another closely.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn begin(&mut self, request: &Request) -> Result<InFlight, OutboundError> {
+        let mut connection = match self.idle.pop() {
+            Some(connection) => connection,
+            None => Connection::open(&self.path, self.limits)?,
+        };
+        connection.send(request, &self.agent)?;
+        Ok(InFlight { connection, method: request.method.clone(), what: request.what(), limits: self.limits })
+    }
+
     fn upload(
         &self,
         mut connection: Connection,
@@ -127,11 +163,9 @@ impl Client {
         bound: Option<Duration>,
     ) -> Result<Response, OutboundError> {
         let what = request.what();
-        let Payload::Stream { source, content_type } = std::mem::replace(&mut request.payload, Payload::Empty) else {
+        let Payload::Stream { source, .. } = std::mem::replace(&mut request.payload, Payload::Empty) else {
             return Err(OutboundError::InvalidRequest { what: "the upload" });
         };
-        // The payload's kind decides about reuse below.
-        request.payload = Payload::Stream { content_type, source: Box::new(io::empty()) };
         let upload = connection
             .writer()
             .and_then(|socket| Upload::start(socket, source))
@@ -140,7 +174,7 @@ impl Client {
             let _ = connection.set_read_timeout(bound);
         }
         match connection.receive(&what, &request.method, self.limits) {
-            Ok(head) => response(connection, head, &request, Some(upload)),
+            Ok(head) => response(connection, head, &request.method, &what, Some(upload)),
             Err(error) => Err(match upload.take_source_error() {
                 Some(source) => OutboundError::UploadSource { source },
                 None => error,
@@ -172,12 +206,12 @@ impl Client {
 fn response(
     connection: Connection,
     head: ResponseHead,
-    request: &Request,
+    method: &http::Method,
+    what: &str,
     upload: Option<Upload>,
 ) -> Result<Response, OutboundError> {
-    let framing = head
-        .framing(&request.method)
-        .map_err(|reason| OutboundError::Malformed { what: request.what(), reason })?;
+    let framing =
+        head.framing(method).map_err(|reason| OutboundError::Malformed { what: what.to_owned(), reason })?;
     // After a streamed body the thread that sends it may still write.
     let reusable = head.keeps_alive() && upload.is_none();
     Ok(Response { head, body: Body::new(connection, framing, reusable), upload })

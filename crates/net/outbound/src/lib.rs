@@ -21,7 +21,7 @@ mod request;
 mod upload;
 
 pub use body::Body;
-pub use client::{Client, Response};
+pub use client::{Client, InFlight, Response};
 pub use connection::{Connection, Hijacked};
 pub use error::OutboundError;
 pub use head::{Limits, ResponseHead};

@@ -283,11 +283,9 @@ async fn handle<S: Service>(
     let Some(mut proceeded) = proceeded else {
         return Ok((handler.await, false));
     };
-    let mut continued = false;
     tokio::select! {
         biased;
         Ok(()) = &mut proceeded => {
-            continued = true;
             let line = write.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
             line.await.map_err(|_| End::Broken)?;
         }
@@ -296,7 +294,7 @@ async fn handle<S: Service>(
             return Ok((response, proceeded.try_recv().is_ok()));
         }
     }
-    Ok((handler.await, continued))
+    Ok((handler.await, true))
 }
 
 /// A panic is the handler's own: it costs its request and nothing else.

@@ -1,4 +1,4 @@
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 
@@ -186,4 +186,20 @@ fn a_silent_server_is_given_up_on() {
     let mut client = Client::new(path, "t/1");
     let outcome = client.send_within(Request::get("/"), Some(Duration::from_millis(20)));
     assert!(matches!(outcome, Err(OutboundError::Receive { .. })));
+}
+
+#[test]
+fn two_requests_are_on_their_way_at_once() {
+    let (_folder, path, server) = serve(vec![
+        vec!["HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1"],
+        vec!["HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n2"],
+    ]);
+    let mut client = Client::new(path, "t/1");
+    let first = client.begin(&Request::get("/a")).unwrap();
+    let second = client.begin(&Request::get("/b")).unwrap();
+    let second = second.receive().unwrap();
+    let first = first.receive().unwrap();
+    assert_eq!(client.read(first, 9).unwrap(), b"1");
+    assert_eq!(client.read(second, 9).unwrap(), b"2");
+    server.join().unwrap();
 }

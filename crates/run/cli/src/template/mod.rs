@@ -1,0 +1,70 @@
+//! The subset of Go's `text/template` that people give to `--format`.
+//!
+//! Fields, `index`, pipes, `range`, `with`, `if`, variables, comparison,
+//! `printf` and docker's own functions (`json`, `join`, `table` columns and
+//! their like). A template that goes beyond is refused with a sentence; it
+//! never prints something else than Go would.
+//!
+//! Data is JSON. Go tells a struct's missing field, which is an error, from a
+//! map's missing key, which prints `<no value>`; JSON cannot, so the evaluator
+//! knows the names under which the engine's answers hold maps.
+
+mod eval;
+mod functions;
+mod lex;
+mod parse;
+mod print;
+
+use serde_json::Value;
+
+pub(crate) use eval::Mode;
+
+/// A parsed template.
+#[derive(Debug)]
+pub(crate) struct Template {
+    nodes: Vec<parse::Node>,
+}
+
+/// The name under which a row keeps its labels, for `{{.Label "name"}}`.
+/// No field of an answer has a NUL in its name.
+pub(crate) const LABELS_FIELD: &str = "\0labels";
+
+/// The most bytes that one execution may print: a template can multiply.
+const OUTPUT_BYTES: usize = 256 * 1024 * 1024;
+/// How deep a template's expressions and blocks may nest.
+const DEPTH: usize = 100;
+
+impl Template {
+    /// Parses a template.
+    ///
+    /// # Errors
+    /// A sentence that begins with `template: :`.
+    pub(crate) fn parse(source: &str) -> Result<Self, String> {
+        let tokens = lex::tokens(source)?;
+        Ok(Self { nodes: parse::parse(tokens)? })
+    }
+
+    /// Prints the template with `data` as its dot.
+    ///
+    /// # Errors
+    /// A sentence that begins with `template: :`.
+    pub(crate) fn execute(&self, data: &Value) -> Result<String, String> {
+        eval::execute(&self.nodes, data, Mode::Row)
+    }
+
+    /// Prints the template in another mode.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute).
+    pub(crate) fn execute_as(&self, data: &Value, mode: Mode) -> Result<String, String> {
+        eval::execute(&self.nodes, data, mode)
+    }
+
+    /// Whether the template reads the field `name` of the dot.
+    pub(crate) fn reads(&self, name: &str) -> bool {
+        parse::reads(&self.nodes, name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,303 @@
+//! Values as Go's `fmt` writes them.
+
+use serde_json::Value;
+
+use super::LABELS_FIELD;
+use super::eval::Datum;
+use crate::flags::quantity::quote;
+
+/// The widest field and the finest precision of a `printf` verb.
+const WIDTH: usize = 4096;
+
+/// A pipeline's value, as a template prints it.
+pub(super) fn datum(value: &Datum, out: &mut String) {
+    if value.absent {
+        out.push_str("<no value>");
+    } else {
+        plain_into(&value.value, value.is_map, out);
+    }
+}
+
+/// `%v`
+pub(super) fn plain(value: &Datum) -> String {
+    let mut out = String::new();
+    datum(value, &mut out);
+    out
+}
+
+fn plain_into(value: &Value, _is_map: bool, out: &mut String) {
+    match value {
+        Value::Null => out.push_str("<nil>"),
+        Value::Bool(holds) => out.push_str(if *holds { "true" } else { "false" }),
+        Value::Number(number) => out.push_str(&number_text(number)),
+        Value::String(text) => out.push_str(text),
+        Value::Array(items) => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(' ');
+                }
+                plain_into(item, false, out);
+            }
+            out.push(']');
+        }
+        Value::Object(fields) => {
+            out.push_str("map[");
+            let mut names: Vec<&String> = fields.keys().filter(|name| *name != LABELS_FIELD).collect();
+            names.sort();
+            for (at, name) in names.into_iter().enumerate() {
+                if at > 0 {
+                    out.push(' ');
+                }
+                out.push_str(name);
+                out.push(':');
+                plain_into(&fields[name], false, out);
+            }
+            out.push(']');
+        }
+    }
+}
+
+fn number_text(number: &serde_json::Number) -> String {
+    if number.is_i64() || number.is_u64() {
+        return number.to_string();
+    }
+    float_text(number.as_f64().unwrap_or_default())
+}
+
+/// `%v` of a float: the shortest text, an exponent from 1e21 on.
+fn float_text(number: f64) -> String {
+    let magnitude = number.abs();
+    if magnitude != 0.0 && !(1e-4..1e21).contains(&magnitude) {
+        let text = format!("{number:e}");
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+        return format!("{mantissa}e{sign}{digits:0>2}");
+    }
+    format!("{number}")
+}
+
+/// A type in the words of an error.
+pub(super) fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nil",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+/// `json`: compact, in the fields' own order, without what a row hides.
+pub(super) fn json(value: &Value) -> String {
+    match value {
+        Value::Object(fields) if fields.contains_key(LABELS_FIELD) => {
+            let mut fields = fields.clone();
+            fields.shift_remove(LABELS_FIELD);
+            Value::Object(fields).to_string()
+        }
+        other => other.to_string(),
+    }
+}
+
+/// `print`: spaces between values that are no texts.
+pub(super) fn print(values: &[Datum]) -> String {
+    let mut out = String::new();
+    for (at, value) in values.iter().enumerate() {
+        if at > 0 && !value.value.is_string() && !values[at - 1].value.is_string() {
+            out.push(' ');
+        }
+        out.push_str(&nil_as_fmt(value));
+    }
+    out
+}
+
+/// `println`: spaces between all values, and a line feed.
+pub(super) fn println(values: &[Datum]) -> String {
+    let mut out = values.iter().map(nil_as_fmt).collect::<Vec<_>>().join(" ");
+    out.push('\n');
+    out
+}
+
+/// To fmt a missing value is nil.
+fn nil_as_fmt(value: &Datum) -> String {
+    if value.absent { "<nil>".to_owned() } else { plain(value) }
+}
+
+/// The flags of a verb.
+#[derive(Debug, Default)]
+struct Verb {
+    left: bool,
+    plus: bool,
+    space: bool,
+    zero: bool,
+    sharp: bool,
+    width: usize,
+    precision: Option<usize>,
+}
+
+/// `printf`.
+pub(super) fn printf(format: &str, values: &[Datum]) -> Result<String, String> {
+    let mut out = String::new();
+    let mut values = values.iter();
+    let mut chars = format.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c != '%' {
+            out.push(c);
+            continue;
+        }
+        let mut verb = Verb::default();
+        while let Some(&c) = chars.peek() {
+            match c {
+                '-' => verb.left = true,
+                '+' => verb.plus = true,
+                ' ' => verb.space = true,
+                '0' => verb.zero = true,
+                '#' => verb.sharp = true,
+                _ => break,
+            }
+            chars.next();
+        }
+        let mut digits = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>| -> Result<usize, String> {
+            let mut number = 0usize;
+            if chars.peek() == Some(&'*') {
+                chars.next();
+                let width = values.next().and_then(|value| value.value.as_u64()).unwrap_or(0);
+                return usize::try_from(width).ok().filter(|&width| width <= WIDTH).ok_or("width is too large".to_owned());
+            }
+            while let Some(digit) = chars.peek().and_then(|c| c.to_digit(10)) {
+                number = number * 10 + digit as usize;
+                chars.next();
+                if number > WIDTH {
+                    return Err("width is too large".to_owned());
+                }
+            }
+            Ok(number)
+        };
+        verb.width = digits(&mut chars)?;
+        if chars.peek() == Some(&'.') {
+            chars.next();
+            verb.precision = Some(digits(&mut chars)?);
+        }
+        let Some(letter) = chars.next() else {
+            out.push_str("%!(NOVERB)");
+            break;
+        };
+        if letter == '%' {
+            out.push('%');
+            continue;
+        }
+        match values.next() {
+            Some(value) => verb.write(letter, value, &mut out),
+            None => out.push_str(&format!("%!{letter}(MISSING)")),
+        }
+    }
+    let extra: Vec<String> =
+        values.map(|value| format!("{}={}", type_name(&value.value), nil_as_fmt(value))).collect();
+    if !extra.is_empty() {
+        out.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
+    }
+    Ok(out)
+}
+
+impl Verb {
+    fn write(&self, letter: char, datum: &Datum, out: &mut String) {
+        let value = &datum.value;
+        let bad = || {
+            if value.is_null() {
+                return format!("%!{letter}(<nil>)");
+            }
+            format!("%!{letter}({}={})", type_name(value), plain(datum))
+        };
+        let is_float = value.as_f64().is_some() && value.as_i64().is_none();
+        let text = match (letter, value) {
+            ('v', Value::String(text)) | ('s', Value::String(text)) => {
+                if letter == 'v' && self.sharp { quote(text) } else { self.cut(text) }
+            }
+            ('v', Value::Number(number)) => return self.pad(&self.signed(number_text(number)), true, out),
+            ('v', _) => nil_as_fmt(datum),
+            ('s', Value::Array(_) | Value::Object(_)) => plain(datum),
+            ('q', Value::String(text)) => quote(&self.cut(text)),
+            ('q', Value::Array(items)) => {
+                let items: Vec<String> = items.iter().map(|item| quote(item.as_str().unwrap_or_default())).collect();
+                format!("[{}]", items.join(" "))
+            }
+            ('t', Value::Bool(holds)) => holds.to_string(),
+            ('T', value) => type_name(value).to_owned(),
+            ('d', Value::Number(number)) if !is_float => {
+                return self.pad(&self.signed(number.to_string()), true, out);
+            }
+            ('c', Value::Number(number)) => {
+                number.as_u64().and_then(|code| u32::try_from(code).ok()).and_then(char::from_u32).map_or_else(bad, String::from)
+            }
+            ('x' | 'X', Value::String(text)) => {
+                let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+                if letter == 'X' { hex.to_uppercase() } else { hex }
+            }
+            ('x' | 'X' | 'o' | 'b', Value::Number(number)) if number.as_i64().is_some() => {
+                let number = number.as_i64().unwrap_or_default();
+                let magnitude = number.unsigned_abs();
+                let digits = match letter {
+                    'x' => format!("{magnitude:x}"),
+                    'X' => format!("{magnitude:X}"),
+                    'o' => format!("{magnitude:o}"),
+                    _ => format!("{magnitude:b}"),
+                };
+                return self.pad(&self.signed(format!("{}{digits}", if number < 0 { "-" } else { "" })), true, out);
+            }
+            ('f' | 'F' | 'e' | 'g', Value::Number(number)) if is_float => {
+                let number = number.as_f64().unwrap_or_default();
+                let text = match letter {
+                    'e' => {
+                        let text = format!("{number:.*e}", self.precision.unwrap_or(6));
+                        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+                        let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+                        format!("{mantissa}e{sign}{digits:0>2}")
+                    }
+                    'g' => match self.precision {
+                        Some(precision) => crate::show::units::general(number, precision),
+                        None => float_text(number),
+                    },
+                    _ => format!("{number:.*}", self.precision.unwrap_or(6)),
+                };
+                return self.pad(&self.signed(text), true, out);
+            }
+            _ => bad(),
+        };
+        self.pad(&text, false, out);
+    }
+
+    fn cut(&self, text: &str) -> String {
+        text.chars().take(self.precision.unwrap_or(usize::MAX)).collect()
+    }
+
+    fn signed(&self, text: String) -> String {
+        if text.starts_with('-') {
+            text
+        } else if self.plus {
+            format!("+{text}")
+        } else if self.space {
+            format!(" {text}")
+        } else {
+            text
+        }
+    }
+
+    fn pad(&self, text: &str, is_number: bool, out: &mut String) {
+        let missing = self.width.saturating_sub(text.chars().count());
+        if self.left {
+            out.push_str(text);
+            out.extend(std::iter::repeat_n(' ', missing));
+        } else if self.zero && is_number {
+            let (sign, digits) = text.split_at(usize::from(text.starts_with(['-', '+', ' '])));
+            out.push_str(sign);
+            out.extend(std::iter::repeat_n('0', missing));
+            out.push_str(digits);
+        } else {
+            out.extend(std::iter::repeat_n(' ', missing));
+            out.push_str(text);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! A container in memory.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use carrack_network::{Endpoint, PortBinding};
+use carrack_runtime::plan::Failure;
+use carrack_sandbox::{SandboxId, Sender};
+use carrack_supervision::ProtocolVersion;
+use tokio::sync::{oneshot, watch};
+
+use crate::{
+    AttachRequest, ContainerId, ExecRequest, ExecState, NewContainer, Phase, State, WaitCondition,
+    WaitReply,
+};
+
+/// One container. Its mutex is held for moments and never across an await;
+/// `operation` is what makes start, stop, update and remove take turns.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: ContainerId,
+    pub(crate) directory: PathBuf,
+    pub(crate) created_at: SystemTime,
+    pub(crate) operation: tokio::sync::Mutex<()>,
+    /// Counts what waiters look at: see [`Progress`].
+    pub(crate) progress: watch::Sender<Progress>,
+    inner: Mutex<Inner>,
+}
+
+/// What waiters look at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Whether a process runs, frozen or not.
+    pub(crate) active: bool,
+    /// Runs that ended.
+    pub(crate) ended: u64,
+    /// Exit code of the last one.
+    pub(crate) code: i32,
+    /// Whether it was removed.
+    pub(crate) removed: bool,
+    /// Whether the last run's root is still mounted.
+    pub(crate) mounted: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) new: Arc<NewContainer>,
+    pub(crate) state: State,
+    pub(crate) run: Option<Run>,
+    /// Somebody asked for the end that comes.
+    pub(crate) end_requested: bool,
+    /// Clients that came before the start.
+    pub(crate) early_attaches: Vec<(AttachRequest, OwnedFd)>,
+    pub(crate) early_waits: Vec<(WaitCondition, WaitReply, OwnedFd)>,
+    pub(crate) execs: HashMap<String, Exec>,
+}
+
+/// A run under way.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) sandbox: SandboxId,
+    pub(crate) supervisor_pid: i32,
+    pub(crate) sender: Arc<Sender>,
+    pub(crate) version: ProtocolVersion,
+    pub(crate) endpoint: Option<Endpoint>,
+    pub(crate) ports: Vec<PortBinding>,
+    pub(crate) netns: Option<OwnedFd>,
+    pub(crate) oom_file: Option<std::fs::File>,
+    pub(crate) oom_before: u64,
+}
+
+/// An exec of a container.
+#[derive(Debug)]
+pub(crate) struct Exec {
+    pub(crate) request: Arc<ExecRequest>,
+    pub(crate) state: ExecState,
+    /// Told how the start went.
+    pub(crate) starting: Option<oneshot::Sender<Result<u32, Failure>>>,
+    /// When it was made, to drop the oldest ones first.
+    pub(crate) serial: u64,
+}
+
+impl Entry {
+    pub(crate) fn new(
+        new: NewContainer,
+        state: State,
+        created_at: SystemTime,
+        directory: PathBuf,
+    ) -> Arc<Self> {
+        let progress = Progress {
+            active: matches!(state.phase, Phase::Running | Phase::Paused),
+            ended: u64::from(state.finished_at.is_some()),
+            code: state.exit_code,
+            ..Progress::default()
+        };
+        Arc::new(Self {
+            id: new.id.clone(),
+            directory,
+            created_at,
+            operation: tokio::sync::Mutex::new(()),
+            progress: watch::Sender::new(progress),
+            inner: Mutex::new(Inner {
+                new: Arc::new(new),
+                state,
+                run: None,
+                end_requested: false,
+                early_attaches: Vec::new(),
+                early_waits: Vec::new(),
+                execs: HashMap::new(),
+            }),
+        })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing panics while holding it half changed.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The supervisor of the current run.
+    pub(crate) fn sender(&self) -> Option<Arc<Sender>> {
+        self.lock().run.as_ref().map(|run| Arc::clone(&run.sender))
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.lock().state.phase
+    }
+}

@@ -1,0 +1,212 @@
+//! Why something could not be done to a container.
+
+use std::io;
+
+use carrack_oci::ErrorKind;
+use carrack_runtime::plan::Failure;
+use thiserror::Error;
+
+use crate::ContainerId;
+
+/// A failure of the container life cycle. The sentences are those that
+/// Docker's clients look for.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such container.
+    #[error("No such container: {0}")]
+    NotFound(String),
+    /// There is no such exec.
+    #[error("No such exec instance: {0}")]
+    ExecNotFound(String),
+    /// The id is taken.
+    #[error("container {0} exists already")]
+    Exists(ContainerId),
+    /// It runs already.
+    #[error("container {} is already running", .0.short())]
+    AlreadyRunning(ContainerId),
+    /// It does not run.
+    #[error("container {0} is not running")]
+    NotRunning(ContainerId),
+    /// It is frozen.
+    #[error("Container {0} is paused, unpause the container before exec")]
+    Paused(ContainerId),
+    /// It is frozen already.
+    #[error("Container {0} is already paused")]
+    AlreadyPaused(ContainerId),
+    /// It is not frozen.
+    #[error("Container {0} is not paused")]
+    NotPaused(ContainerId),
+    /// It runs, so it cannot be removed.
+    #[error(
+        "cannot remove container {name:?}: container is running: stop the container before removing or force remove"
+    )]
+    RemoveRunning {
+        /// As the owner calls it.
+        name: String,
+    },
+    /// It is being removed or was.
+    #[error("container {0} is marked for removal")]
+    Removing(ContainerId),
+    /// The exec was started before.
+    #[error("exec {0} was started already")]
+    ExecStarted(String),
+    /// The exec does not run.
+    #[error("exec {0} is not running")]
+    ExecNotRunning(String),
+    /// More than a bound allows.
+    #[error("container {id} has {bound} {what} already; wait for some to end")]
+    TooMany {
+        /// Which container.
+        id: ContainerId,
+        /// Of what.
+        what: &'static str,
+        /// The bound.
+        bound: usize,
+    },
+    /// The container could not be started.
+    #[error(
+        "failed to create task for container: failed to create shim task: OCI runtime create failed: unable to start container process: {}",
+        .0.sentence()
+    )]
+    Start(Failure),
+    /// An exec could not be started.
+    #[error(
+        "OCI runtime exec failed: exec failed: unable to start container process: {}",
+        .0.sentence()
+    )]
+    Exec(Failure),
+    /// The supervisor ended while it was asked.
+    #[error("the supervisor of container {0} ended unexpectedly")]
+    SupervisorLost(ContainerId),
+    /// Another container's namespace is wanted and it does not run.
+    #[error("cannot join the {what} of container {id}: it is not running")]
+    JoinNotRunning {
+        /// Which namespace.
+        what: &'static str,
+        /// The other container.
+        id: ContainerId,
+    },
+    /// The container has no terminal.
+    #[error("container {0} has no terminal to resize")]
+    NoTerminal(ContainerId),
+    /// The spec cannot be planned.
+    #[error("invalid container configuration")]
+    Plan(#[from] carrack_runtime::planner::PlanError),
+    /// A bind source or device cannot be opened.
+    #[error("invalid mount")]
+    Source(#[from] carrack_runtime::sources::SourceError),
+    /// The filter cannot be made.
+    #[error("invalid seccomp profile")]
+    Seccomp(#[from] carrack_seccomp::Error),
+    /// The sandbox.
+    #[error("make a sandbox")]
+    Sandbox(#[from] carrack_sandbox::SandboxError),
+    /// A limit.
+    #[error("set limits")]
+    Cgroup(#[from] carrack_cgroup::Error),
+    /// A port.
+    #[error(transparent)]
+    Network(#[from] carrack_network::NetworkError),
+    /// The writable layer or a layer below.
+    #[error("mount the root file system of container {id}")]
+    Rootfs {
+        /// Which container.
+        id: ContainerId,
+        /// What happened.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A file of the container.
+    #[error("{action} {path}")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// Which file.
+        path: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The durable record.
+    #[error("record container")]
+    State(#[from] carrack_state::Error),
+    /// The connection to a supervisor.
+    #[error("reach the supervisor of container {id}")]
+    Link {
+        /// Which container.
+        id: ContainerId,
+        /// What happened.
+        #[source]
+        source: carrack_supervision::FrameError,
+    },
+    /// A task of the daemon failed.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// Class of the failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound(_) | Self::ExecNotFound(_) => ErrorKind::NotFound,
+            Self::AlreadyRunning(_) => ErrorKind::NotModified,
+            Self::Exists(_)
+            | Self::NotRunning(_)
+            | Self::Paused(_)
+            | Self::AlreadyPaused(_)
+            | Self::NotPaused(_)
+            | Self::RemoveRunning { .. }
+            | Self::Removing(_)
+            | Self::ExecStarted(_)
+            | Self::ExecNotRunning(_)
+            | Self::NoTerminal(_)
+            | Self::JoinNotRunning { .. } => ErrorKind::Conflict,
+            Self::TooMany { .. } => ErrorKind::Exhausted,
+            Self::Start(failure) | Self::Exec(failure) => match failure.exit_code {
+                126 | 127 => ErrorKind::InvalidInput,
+                _ => ErrorKind::Internal,
+            },
+            Self::Plan(error) => error.kind(),
+            Self::Source(error) => error.kind(),
+            Self::Seccomp(error) => error.kind(),
+            Self::Sandbox(error) => error.kind(),
+            Self::Cgroup(error) => error.kind(),
+            Self::Network(error) => error.kind(),
+            Self::State(error) => error.kind(),
+            Self::File { source, .. } => match source.raw_os_error() {
+                Some(libc::ENOSPC | libc::EDQUOT | libc::EMFILE | libc::ENFILE | libc::ENOMEM) => {
+                    ErrorKind::Exhausted
+                }
+                _ => ErrorKind::Internal,
+            },
+            Self::SupervisorLost(_)
+            | Self::Rootfs { .. }
+            | Self::Link { .. }
+            | Self::Internal(_) => ErrorKind::Internal,
+        }
+    }
+
+    /// The status that a client's process ends with when this kept its
+    /// container or exec from starting: 125, 126 or 127.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::Start(failure) | Self::Exec(failure) => failure.exit_code,
+            _ => 125,
+        }
+    }
+
+    pub(crate) fn file(action: &'static str, path: &std::path::Path, source: io::Error) -> Self {
+        Self::File {
+            action,
+            path: path.display().to_string(),
+            source,
+        }
+    }
+}
+
+impl From<tokio::task::JoinError> for Error {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}

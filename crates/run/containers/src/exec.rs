@@ -1,0 +1,185 @@
+//! Programs added to a running container.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, PoisonError};
+
+use carrack_runtime::plan::CgroupNamespace;
+use carrack_runtime::planner::{Context, UserNamespace, process_plan};
+use carrack_supervision::{Request, Target};
+use tokio::sync::oneshot;
+
+use crate::attach::{attach_message, send};
+use crate::entry::Exec;
+use crate::{
+    AttachRequest, ContainerId, Containers, Error, ExecRequest, ExecState, Phase, Result,
+    SeccompRequest, spec,
+};
+
+/// Execs of one container on record; beyond, the oldest that ended go.
+const MAX_EXECS: usize = 1000;
+
+impl Containers {
+    /// Records an exec; it is not started. It lives as long as its container
+    /// and the daemon.
+    pub async fn exec_create(&self, id: &ContainerId, request: ExecRequest) -> Result<String> {
+        let entry = self.entry(id)?;
+        let exec = carrack_sys::random::hex_id();
+        let forgotten = {
+            let mut inner = entry.lock();
+            match inner.state.phase {
+                Phase::Running => {}
+                Phase::Paused => return Err(Error::Paused(id.clone())),
+                _ => return Err(Error::NotRunning(id.clone())),
+            }
+            let forgotten = if inner.execs.len() >= MAX_EXECS {
+                let oldest = inner
+                    .execs
+                    .iter()
+                    .filter(|(_, e)| !e.state.running && e.starting.is_none())
+                    .min_by_key(|(_, e)| e.serial)
+                    .map(|(exec, _)| exec.clone())
+                    .ok_or_else(|| Error::TooMany {
+                        id: id.clone(),
+                        what: "execs",
+                        bound: MAX_EXECS,
+                    })?;
+                inner.execs.remove(&oldest);
+                Some(oldest)
+            } else {
+                None
+            };
+            let serial = inner.execs.values().map(|e| e.serial + 1).max().unwrap_or(0);
+            inner.execs.insert(
+                exec.clone(),
+                Exec {
+                    request: Arc::new(request),
+                    state: ExecState::default(),
+                    starting: None,
+                    serial,
+                },
+            );
+            forgotten
+        };
+        let mut execs = self.0.execs.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(forgotten) = forgotten {
+            execs.remove(&forgotten);
+        }
+        execs.insert(exec.clone(), id.clone());
+        Ok(exec)
+    }
+
+    /// An exec as it is now.
+    pub fn exec_get(&self, exec: &str) -> Option<(ContainerId, Arc<ExecRequest>, ExecState)> {
+        let id = self.exec_container(exec).ok()?;
+        let entry = self.entry(&id).ok()?;
+        let inner = entry.lock();
+        let found = inner.execs.get(exec)?;
+        Some((id, Arc::clone(&found.request), found.state.clone()))
+    }
+
+    fn exec_container(&self, exec: &str) -> Result<ContainerId> {
+        self.0
+            .execs
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(exec)
+            .cloned()
+            .ok_or_else(|| Error::ExecNotFound(exec.to_owned()))
+    }
+
+    /// Starts an exec; returns when its program runs, or could not. With a
+    /// socket, whose response head was sent, the streams go there: the reason
+    /// of a failure too.
+    pub async fn exec_start(
+        &self,
+        exec: &str,
+        attach: Option<(AttachRequest, OwnedFd)>,
+    ) -> Result<()> {
+        let id = self.exec_container(exec)?;
+        let entry = self.entry(&id)?;
+        let (request, new, sender, started) = {
+            let mut inner = entry.lock();
+            let sender = match (&inner.run, inner.state.phase) {
+                (Some(run), Phase::Running) => Arc::clone(&run.sender),
+                (_, Phase::Paused) => return Err(Error::Paused(id.clone())),
+                _ => return Err(Error::NotRunning(id.clone())),
+            };
+            let new = Arc::clone(&inner.new);
+            let found =
+                inner.execs.get_mut(exec).ok_or_else(|| Error::ExecNotFound(exec.to_owned()))?;
+            if found.state.started {
+                return Err(Error::ExecStarted(exec.to_owned()));
+            }
+            found.state.started = true;
+            let (tell, started) = oneshot::channel();
+            found.starting = Some(tell);
+            (Arc::clone(&found.request), new, sender, started)
+        };
+        let terminal = request.process.terminal;
+        let mut process = request.process.clone();
+        if process.capabilities.is_none() {
+            process.capabilities =
+                new.spec.process.as_ref().and_then(|p| p.capabilities.clone());
+        }
+        let filter = if request.privileged { SeccompRequest::Unconfined } else { new.seccomp.clone() };
+        let context = Context {
+            available_capabilities: self.0.available_capabilities,
+            seccomp: spec::seccomp(&self.0, &new, &filter)?,
+            user: Some(spec::user(&request.user)),
+            cgroup: carrack_runtime::planner::CgroupView::V2(String::new()),
+            cgroup_namespace: CgroupNamespace::Keep,
+            first_process: carrack_runtime::plan::FirstProcess::Program,
+            user_namespace: UserNamespace::Shared,
+        };
+        let mut plan = process_plan(&process, &context)?;
+        plan.null_stdin = !request.open_stdin && !terminal;
+        plan.limits = match &new.spec.process {
+            Some(own) => process_plan(own, &context)?.limits,
+            None => Vec::new(),
+        };
+        let (attach, socket) = match attach {
+            Some((attach, socket)) => (Some(attach), Some(socket)),
+            None => (None, None),
+        };
+        let target = Target::Exec(exec.to_owned());
+        let message = Request::Exec(Box::new(carrack_supervision::Exec {
+            exec: exec.to_owned(),
+            open_stdin: request.open_stdin,
+            attach: attach.map(|attach| attach_message(target, attach, !terminal)),
+            process: plan,
+        }));
+        let descriptors: Vec<_> = socket.iter().map(AsFd::as_fd).collect();
+        sender
+            .send(&message, &descriptors)
+            .map_err(|source| Error::Link { id: id.clone(), source })?;
+        match started.await {
+            Ok(Ok(_pid)) => Ok(()),
+            Ok(Err(failure)) => Err(Error::Exec(failure)),
+            Err(_) => Err(Error::SupervisorLost(id)),
+        }
+    }
+
+    /// Changes the size of an exec's terminal.
+    pub async fn exec_resize(&self, exec: &str, rows: u16, columns: u16) -> Result<()> {
+        let id = self.exec_container(exec)?;
+        let entry = self.entry(&id)?;
+        let sender = {
+            let inner = entry.lock();
+            let running = inner.execs.get(exec).is_some_and(|e| e.state.running);
+            match &inner.run {
+                Some(run) if running => Arc::clone(&run.sender),
+                _ => return Err(Error::ExecNotRunning(exec.to_owned())),
+            }
+        };
+        let target = Target::Exec(exec.to_owned());
+        send(&entry, &sender, &Request::Resize { target, rows, columns })
+    }
+
+    /// Forgets the execs of a container.
+    pub(crate) fn forget_execs(&self, execs: impl IntoIterator<Item = String>) {
+        let mut known = self.0.execs.write().unwrap_or_else(PoisonError::into_inner);
+        for exec in execs {
+            known.remove(&exec);
+        }
+    }
+}

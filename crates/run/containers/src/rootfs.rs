@@ -1,0 +1,183 @@
+//! The root file system of a container: its layers and its own on top.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use carrack_oci::runtime::Mount;
+use carrack_runtime::sources::{BindRequest, SourceRequest};
+use carrack_snapshots::overlay::{Durability, OverlaySpec, UpperDirs};
+use carrack_sys::mount::MountAttributes;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags};
+
+use crate::containers::Shared;
+use crate::entry::Entry;
+use crate::{Containers, ContainerId, Error, NewContainer, Result};
+
+const UPPER: &str = "upper";
+const WORK: &str = "work";
+
+/// A container's root as the container sees it, held open.
+#[derive(Debug)]
+pub struct Rootfs(OwnedFd);
+
+impl AsFd for Rootfs {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A detached mount of a container's root.
+pub(crate) fn mount(shared: &Shared, directory: &Path, new: &NewContainer) -> Result<OwnedFd> {
+    let upper = directory.join(UPPER);
+    let work = directory.join(WORK);
+    for path in [&upper, &work] {
+        match std::fs::create_dir(path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(Error::file("make", path, source)),
+        }
+    }
+    let lowers: Vec<PathBuf> = new
+        .rootfs
+        .chain
+        .iter()
+        .rev()
+        .map(|chain| shared.config.snapshots.layer_path(chain))
+        .collect();
+    let spec = OverlaySpec {
+        lowers,
+        upper: Some(UpperDirs { upper, work }),
+        durability: if new.auto_remove { Durability::Volatile } else { Durability::Durable },
+    };
+    carrack_snapshots::overlay::mount(&spec).map_err(|error| rootfs_error(&new.id, error))
+}
+
+fn rootfs_error(
+    id: &ContainerId,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
+    Error::Rootfs { id: id.clone(), source: error.into() }
+}
+
+impl Containers {
+    /// Bytes of a container's own layer.
+    pub async fn writable_usage(&self, id: &ContainerId) -> Result<u64> {
+        let upper = self.entry(id)?.directory.join(UPPER);
+        tokio::task::spawn_blocking(move || {
+            let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+            match rustix::fs::open(&upper, flags, Mode::empty()) {
+                Err(rustix::io::Errno::NOENT) => Ok(0),
+                Err(errno) => Err(Error::file("open", &upper, errno.into())),
+                Ok(directory) => carrack_snapshots::tree_usage(directory.as_fd())
+                    .map(|usage| usage.bytes)
+                    .map_err(|source| Error::file("measure", &upper, std::io::Error::other(source))),
+            }
+        })
+        .await?
+    }
+
+    /// A container's root as the container sees it: with its volumes and, while
+    /// it runs, with all that it mounted. Paths below must be resolved with
+    /// `RESOLVE_IN_ROOT`.
+    pub async fn rootfs(&self, id: &ContainerId) -> Result<Rootfs> {
+        let entry = self.entry(id)?;
+        let pid = entry.lock().state.pid;
+        let shared = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || {
+            if pid != 0 {
+                open_running(&entry, pid)
+            } else {
+                open_stopped(&shared, &entry)
+            }
+        })
+        .await?
+    }
+}
+
+/// The root of a running container, through its first process.
+fn open_running(entry: &Entry, pid: u32) -> Result<Rootfs> {
+    let path = PathBuf::from(format!("/proc/{pid}/root"));
+    let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
+    let root = rustix::fs::open(&path, flags, Mode::empty())
+        .map_err(|errno| Error::file("open", &path, errno.into()))?;
+    // The process may have ended and its id been taken by another meanwhile.
+    if entry.lock().state.pid == pid {
+        Ok(Rootfs(root))
+    } else {
+        Err(Error::NotRunning(entry.id.clone()))
+    }
+}
+
+/// The root of a stopped container with its binds and volumes, put together in
+/// a mount namespace of its own that ends with the thread; what is returned is
+/// a detached copy of the whole tree.
+fn open_stopped(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<Rootfs> {
+    let new = Arc::clone(&entry.lock().new);
+    let root = mount(shared, &entry.directory, &new)?;
+    let id = new.id.clone();
+    let thread = std::thread::Builder::new()
+        .name("rootfs".to_owned())
+        .spawn(move || assemble(&root, &new))
+        .map_err(|error| rootfs_error(&id, error))?;
+    match thread.join() {
+        Ok(assembled) => assembled.map(Rootfs).map_err(|error| rootfs_error(&id, error)),
+        Err(_) => Err(Error::Internal("putting a root together panicked".to_owned())),
+    }
+}
+
+fn assemble(root: &OwnedFd, new: &NewContainer) -> std::io::Result<OwnedFd> {
+    carrack_sys::process::unshare(libc::CLONE_NEWNS as u64)?;
+    rustix::mount::mount_change(
+        "/",
+        rustix::mount::MountPropagationFlags::DOWNSTREAM | rustix::mount::MountPropagationFlags::REC,
+    )?;
+    rustix::mount::move_mount(root, "", CWD, "/proc", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    for mount in &new.spec.mounts {
+        // A bind whose source or target is missing shows nothing, as the
+        // container's next start would fail over it.
+        if mount.kind.as_deref() == Some("bind") {
+            let _not_there = attach_bind(root, mount);
+        }
+    }
+    Ok(rustix::mount::open_tree(
+        root,
+        "",
+        OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_EMPTY_PATH
+            | OpenTreeFlags::AT_RECURSIVE,
+    )?)
+}
+
+fn attach_bind(root: &OwnedFd, mount: &Mount) -> std::io::Result<()> {
+    let readonly = mount.options.iter().any(|o| o == "ro");
+    let request = SourceRequest::Bind(BindRequest {
+        path: mount.source.clone().unwrap_or_default(),
+        recursive: true,
+        attributes: MountAttributes {
+            set: if readonly { carrack_sys::mount::ATTR_RDONLY } else { 0 },
+            ..MountAttributes::default()
+        },
+        attributes_below: MountAttributes::default(),
+        id_map: None,
+    });
+    let source = carrack_runtime::sources::open_all(std::slice::from_ref(&request))
+        .map_err(std::io::Error::other)?;
+    let target = rustix::fs::openat2(
+        root,
+        mount.destination.as_str(),
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+        rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS,
+    )?;
+    rustix::mount::move_mount(
+        &source[0],
+        "",
+        target,
+        "",
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
+    )?;
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! From a container's record to the plan of one run.
+
+use std::path::Path;
+
+use carrack_cgroup::{LeafLocation, Version};
+use carrack_oci::runtime::{Mount, Spec};
+use carrack_runtime::plan::{CgroupNamespace, FirstProcess, SeccompPlan, UserPlan};
+use carrack_runtime::planner::{CgroupView, Context, UserNamespace};
+use carrack_seccomp::{CapabilitySet, ProfileSource};
+
+use crate::containers::Shared;
+use crate::{
+    ContainerId, Error, IpcMode, NamespaceMode, NewContainer, Result, SeccompRequest, UserRequest,
+    etc_files,
+};
+
+/// Where `/dev/shm` comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SharedMemory {
+    /// A new tmpfs.
+    Private,
+    /// A directory of the host.
+    Bind(String),
+    /// None.
+    Absent,
+}
+
+/// The spec with what this crate adds: files of `/etc` and `/dev/shm`.
+pub(crate) fn complete(
+    new: &NewContainer,
+    directory: &Path,
+    etc_directory: &Path,
+    shared_memory: &SharedMemory,
+) -> Spec {
+    let mut spec = new.spec.clone();
+    let mut added = Vec::new();
+    let taken = |spec: &Spec, target: &str| {
+        spec.mounts.iter().any(|m| m.destination.trim_end_matches('/') == target)
+    };
+    if !taken(&spec, "/dev/shm") {
+        added.extend(shared_memory_mount(new.shm_size_bytes, shared_memory));
+    }
+    for (target, name) in etc_files::FILES {
+        if !taken(&spec, target) {
+            let from = if name == "hostname" { directory } else { etc_directory };
+            added.push(bind(target, from.join(name).display().to_string()));
+        }
+    }
+    // The user's own mounts may lie below these, so they come after.
+    let position = spec
+        .mounts
+        .iter()
+        .position(|m| m.kind.as_deref() == Some("bind"))
+        .unwrap_or(spec.mounts.len());
+    spec.mounts.splice(position..position, added);
+    spec
+}
+
+fn shared_memory_mount(size_bytes: u64, shared_memory: &SharedMemory) -> Option<Mount> {
+    let options = |list: &[&str]| list.iter().map(|o| (*o).to_owned()).collect::<Vec<_>>();
+    match shared_memory {
+        SharedMemory::Absent => None,
+        SharedMemory::Bind(path) => Some(bind("/dev/shm", path.clone())),
+        SharedMemory::Private => {
+            let mut list = options(&["nosuid", "noexec", "nodev", "mode=1777"]);
+            list.push(format!("size={size_bytes}"));
+            Some(Mount {
+                destination: "/dev/shm".to_owned(),
+                kind: Some("tmpfs".to_owned()),
+                source: Some("shm".to_owned()),
+                options: list,
+                ..Mount::default()
+            })
+        }
+    }
+}
+
+fn bind(target: &str, source: String) -> Mount {
+    Mount {
+        destination: target.to_owned(),
+        kind: Some("bind".to_owned()),
+        source: Some(source),
+        options: ["rbind", "rprivate"].iter().map(|o| (*o).to_owned()).collect(),
+        ..Mount::default()
+    }
+}
+
+/// What the planner needs besides the spec.
+pub(crate) fn context(
+    shared: &Shared,
+    new: &NewContainer,
+    locations: &[LeafLocation],
+) -> Result<Context> {
+    Ok(Context {
+        available_capabilities: shared.available_capabilities,
+        seccomp: seccomp(shared, new, &new.seccomp)?,
+        user: Some(user(&new.user)),
+        cgroup: cgroup_view(locations),
+        cgroup_namespace: match new.namespaces.cgroup {
+            NamespaceMode::Private => CgroupNamespace::New,
+            NamespaceMode::Host | NamespaceMode::Container(_) => CgroupNamespace::Keep,
+        },
+        first_process: if new.init { FirstProcess::Reaper } else { FirstProcess::Program },
+        user_namespace: UserNamespace::Shared,
+    })
+}
+
+/// A user as the init looks it up.
+pub(crate) fn user(request: &UserRequest) -> UserPlan {
+    UserPlan::Named {
+        user: request.user.clone(),
+        groups: request.additional_groups.clone(),
+    }
+}
+
+/// The compiled filter of a container, from the cache.
+pub(crate) fn seccomp(
+    shared: &Shared,
+    new: &NewContainer,
+    request: &SeccompRequest,
+) -> Result<Option<SeccompPlan>> {
+    let source = match request {
+        SeccompRequest::Unconfined => return Ok(None),
+        SeccompRequest::Default => ProfileSource::Default,
+        SeccompRequest::Profile(json) => ProfileSource::Json(json.as_bytes()),
+    };
+    let names = new
+        .spec
+        .process
+        .as_ref()
+        .and_then(|p| p.capabilities.as_ref())
+        .map(|c| c.bounding.as_slice())
+        .unwrap_or_default();
+    let bounding = CapabilitySet::from_names(names);
+    let program = shared.config.seccomp.program(source, bounding)?;
+    match program {
+        None => Ok(None),
+        Some(program) if program.needs_listener() => Err(Error::Internal(
+            "a seccomp profile with SCMP_ACT_NOTIFY needs a listener, which Docker has no way to name"
+                .to_owned(),
+        )),
+        Some(program) => Ok(Some(SeccompPlan {
+            program: program.to_bytes(),
+            flags: program.flags().bits(),
+        })),
+    }
+}
+
+fn cgroup_view(locations: &[LeafLocation]) -> CgroupView {
+    let text = |path: &Path| path.display().to_string();
+    let v1: Vec<(String, String)> = locations
+        .iter()
+        .filter(|l| l.version == Version::V1)
+        .filter_map(|l| Some((l.mount_point.file_name()?.to_str()?.to_owned(), text(&l.path))))
+        .collect();
+    if v1.is_empty() {
+        return CgroupView::V2(locations.first().map_or_else(String::new, |l| text(&l.path)));
+    }
+    // Programs look for a co-mounted controller under its own name.
+    let links = v1
+        .iter()
+        .filter(|(name, _)| name.contains(','))
+        .flat_map(|(name, _)| name.split(',').map(move |part| (part.to_owned(), name.clone())))
+        .collect();
+    CgroupView::V1 { hierarchies: v1, links }
+}
+
+/// Which directory of the host `/dev/shm` is, if any.
+pub(crate) fn shared_memory(
+    new: &NewContainer,
+    own: &Path,
+    other: impl FnOnce(&ContainerId) -> Result<std::path::PathBuf>,
+) -> Result<SharedMemory> {
+    Ok(match &new.namespaces.ipc {
+        IpcMode::Private => SharedMemory::Private,
+        IpcMode::None => SharedMemory::Absent,
+        IpcMode::Host => SharedMemory::Bind("/dev/shm".to_owned()),
+        IpcMode::Shareable => SharedMemory::Bind(own.display().to_string()),
+        IpcMode::Container(id) => SharedMemory::Bind(other(id)?.display().to_string()),
+    })
+}
