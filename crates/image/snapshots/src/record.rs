@@ -21,7 +21,7 @@ const LEN_MAX: u64 = 4096;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Record {
-    version: u32,
+    pub(crate) version: u32,
     pub(crate) diff_id: DiffId,
     pub(crate) bytes: u64,
     pub(crate) entries: u64,

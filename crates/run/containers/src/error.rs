@@ -105,8 +105,19 @@ pub enum Error {
     /// A limit.
     #[error("set limits")]
     Cgroup(#[from] carrack_cgroup::Error),
-    /// A port.
-    #[error(transparent)]
+    /// A port, in the words of Docker's daemon.
+    #[error("driver failed programming external connectivity on endpoint {name} ({id})")]
+    Publish {
+        /// The container's name.
+        name: String,
+        /// The endpoint.
+        id: String,
+        /// What happened.
+        #[source]
+        source: carrack_network::NetworkError,
+    },
+    /// The bridge.
+    #[error("network")]
     Network(#[from] carrack_network::NetworkError),
     /// The writable layer or a layer below.
     #[error("mount the root file system of container {id}")]
@@ -172,7 +183,7 @@ impl Error {
             Self::Seccomp(error) => error.kind(),
             Self::Sandbox(error) => error.kind(),
             Self::Cgroup(error) => error.kind(),
-            Self::Network(error) => error.kind(),
+            Self::Publish { source, .. } | Self::Network(source) => source.kind(),
             Self::State(error) => error.kind(),
             Self::File { source, .. } => match source.raw_os_error() {
                 Some(libc::ENOSPC | libc::EDQUOT | libc::EMFILE | libc::ENFILE | libc::ENOMEM) => {

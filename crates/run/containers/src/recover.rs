@@ -1,0 +1,216 @@
+//! What a restarted daemon does: records, supervisors, cgroups, addresses and
+//! ports are brought together, and what nobody owns is dropped.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+use std::time::SystemTime;
+
+use carrack_sandbox::{Adopted, SandboxId};
+use carrack_supervision::RunState;
+
+use crate::containers::ContainersConfig;
+use crate::entry::{Entry, Run};
+use crate::record::{CONTAINERS, Record, RunRecord};
+use crate::remove::{TRASH, delete_in_background};
+use crate::{ContainerId, Containers, Error, Phase, Result, run};
+
+/// Exit code of a container that was running when the machine died.
+const MACHINE_DIED_CODE: i32 = 255;
+
+impl Containers {
+    /// Opens the containers of a data root and takes over those that run.
+    pub async fn open(config: ContainersConfig) -> Result<Self> {
+        std::fs::create_dir_all(&config.directory)
+            .map_err(|source| Error::file("make", &config.directory, source))?;
+        let records: Vec<Record> = config
+            .state
+            .read(|reader| reader.entries(&CONTAINERS))?
+            .into_iter()
+            .map(|(_, record): (String, Record)| record)
+            .collect();
+        let containers = Self::assemble(config);
+        let mut supervisors: HashMap<String, Adopted> = HashMap::new();
+        let mut parked = Vec::new();
+        for adopted in containers.0.config.sandboxes.adopt().await {
+            if adopted.hello.container.is_empty() {
+                parked.push(adopted);
+            } else {
+                supervisors.insert(adopted.hello.container.clone(), adopted);
+            }
+        }
+        let mut followed = Vec::new();
+        let mut ended = Vec::new();
+        for record in records {
+            let id = record.new.id.clone();
+            let entry = containers.insert(record);
+            match supervisors.remove(id.as_str()) {
+                Some(adopted) => followed.push(containers.take_over(&entry, adopted)),
+                None => ended.push(entry),
+            }
+        }
+        containers.restore_network()?;
+        containers.clean(supervisors.into_values().chain(parked));
+        for entry in ended {
+            containers.settle_ended(&entry).await;
+        }
+        for (entry, link) in followed {
+            run::follow(containers.clone(), entry, link);
+        }
+        Ok(containers)
+    }
+
+    fn insert(&self, record: Record) -> Arc<Entry> {
+        let Record { new, state, created_at, .. } = record;
+        let id = new.id.clone();
+        let directory = self.0.config.directory.join(id.as_str());
+        let entry = Entry::new(new, state, created_at, directory);
+        self.0
+            .entries
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, Arc::clone(&entry));
+        entry
+    }
+
+    /// A container whose supervisor lives.
+    fn take_over(&self, entry: &Arc<Entry>, adopted: Adopted) -> (Arc<Entry>, carrack_sandbox::Link) {
+        let record = RunRecord::read(&entry.directory);
+        let Adopted { id, supervisor_pid, link, hello } = adopted;
+        if link.version() != carrack_supervision::PROTOCOL {
+            tracing::warn!(
+                container = %entry.id,
+                supervisor = link.version().0,
+                daemon = carrack_supervision::PROTOCOL.0,
+                "the container was started by another version of Carrack; restart it to have what is new"
+            );
+        }
+        let (pid, started_ns) = match hello.state {
+            RunState::Running { pid, started_ns } | RunState::Exited { pid, started_ns, .. } => {
+                (pid, started_ns)
+            }
+            RunState::Parked { pid } => (pid, 0),
+            RunState::Fresh => (0, 0),
+        };
+        let leaf = self.0.config.sandboxes.leaf(&id).ok();
+        let netns = std::fs::File::open(format!("/proc/{pid}/ns/net")).ok().map(Into::into);
+        let has_own_network = record.as_ref().is_some_and(|r| r.endpoint.is_some());
+        if let Ok(sender) = link.sender() {
+            let mut inner = entry.lock();
+            let frozen = leaf.as_ref().is_some_and(|leaf| leaf.is_frozen().unwrap_or(false));
+            inner.state.phase = if frozen { Phase::Paused } else { Phase::Running };
+            inner.state.pid = pid;
+            inner.state.started_at = Some(run::time(started_ns));
+            inner.state.ports = record.as_ref().map_or_else(Vec::new, |r| r.ports.clone());
+            inner.run = Some(Run {
+                sandbox: id,
+                supervisor_pid,
+                sender: Arc::new(sender),
+                version: link.version(),
+                endpoint: record.as_ref().and_then(|r| r.endpoint.clone()),
+                ports: record.map_or_else(Vec::new, |r| r.ports),
+                netns: if has_own_network { netns } else { None },
+                oom_file: leaf.as_ref().and_then(|leaf| leaf.oom_file().ok()),
+                oom_before: 0,
+            });
+        }
+        entry.progress.send_modify(|p| {
+            p.active = true;
+            p.mounted = true;
+        });
+        // An end that happened meanwhile is told again.
+        let ended = matches!(hello.state, RunState::Exited { .. });
+        tracing::info!(container = %entry.id, ended, "took over a container");
+        (Arc::clone(entry), link)
+    }
+
+    /// Gives the bridge back its addresses and ports.
+    fn restore_network(&self) -> Result<()> {
+        let Some(networks) = &self.0.config.networks else {
+            return Ok(());
+        };
+        let live: Vec<_> = self
+            .read_entries()
+            .values()
+            .filter_map(|entry| {
+                let inner = entry.lock();
+                let run = inner.run.as_ref()?;
+                Some((run.endpoint.clone()?, run.ports.clone()))
+            })
+            .collect();
+        let report = networks.recover(&live)?;
+        tracing::info!(?report, "network recovered");
+        Ok(())
+    }
+
+    /// Ends supervisors without a container and removes what they left.
+    fn clean(&self, orphans: impl Iterator<Item = Adopted>) {
+        for orphan in orphans {
+            tracing::info!(sandbox = %orphan.id, "ending an orphaned supervisor");
+            let _gone = orphan.link.send(&carrack_supervision::Request::Release, &[]);
+        }
+        let owned = |id: &SandboxId| self.owns_sandbox(id);
+        self.0.config.sandboxes.sweep_orphans(&owned);
+        let Ok(files) = std::fs::read_dir(&self.0.config.directory) else {
+            return;
+        };
+        for file in files.flatten() {
+            let name = file.file_name();
+            let known = name
+                .to_str()
+                .and_then(ContainerId::parse)
+                .is_some_and(|id| self.read_entries().contains_key(&id));
+            if known {
+                continue;
+            }
+            let path = file.path();
+            crate::start::unmount_shared_memory(&path);
+            let trash = if name.as_encoded_bytes().starts_with(TRASH.as_bytes()) {
+                path
+            } else {
+                let trash = path.with_file_name(format!("{TRASH}{}", name.to_string_lossy()));
+                match std::fs::rename(&path, &trash) {
+                    Ok(()) => trash,
+                    Err(_) => path,
+                }
+            };
+            delete_in_background(trash);
+        }
+    }
+
+    /// A container without a supervisor: it ended, or ended with the machine.
+    async fn settle_ended(&self, entry: &Arc<Entry>) {
+        let was_running = RunRecord::read(&entry.directory).is_some();
+        crate::start::unmount_shared_memory(&entry.directory);
+        if was_running {
+            {
+                let mut inner = entry.lock();
+                inner.state.phase = Phase::Exited;
+                inner.state.pid = 0;
+                inner.state.exit_code = MACHINE_DIED_CODE;
+                inner.state.error =
+                    "the container's supervisor was gone when the daemon came back".to_owned();
+                inner.state.finished_at = Some(SystemTime::now());
+                inner.state.ports.clear();
+            }
+            if let Err(error) = self.record_now(entry).await {
+                tracing::error!(container = %entry.id, %error, "record the end");
+            }
+            RunRecord::remove(&entry.directory);
+            entry.progress.send_modify(|p| {
+                p.active = false;
+                p.ended += 1;
+                p.code = MACHINE_DIED_CODE;
+            });
+        }
+        let gone_with_end = {
+            let inner = entry.lock();
+            inner.new.auto_remove && (was_running || inner.state.started_at.is_some())
+        };
+        if gone_with_end {
+            if let Err(error) = self.remove_ended(entry).await {
+                tracing::error!(container = %entry.id, %error, "remove after the end");
+            }
+            self.delete_files(entry).await;
+        }
+    }
+}

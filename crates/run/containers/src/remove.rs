@@ -1,0 +1,136 @@
+//! Removing containers.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use carrack_sandbox::SandboxId;
+
+use crate::entry::Entry;
+use crate::{
+    ContainerEventKind, ContainerId, Containers, Error, Phase, Result, WaitCondition, run,
+};
+
+/// Files being deleted carry this before their name.
+pub(crate) const TRASH: &str = ".trash-";
+/// How long a killed container may take to end.
+const END_BOUND: Duration = Duration::from_secs(15);
+
+/// What may be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// One that does not run.
+    OnlyStopped,
+    /// One that runs too: it is killed.
+    Force,
+}
+
+impl Containers {
+    /// Removes a container, its writable layer and its log. Gone from the disk
+    /// when this returns, but for files, which go in the background.
+    pub async fn remove(&self, id: &ContainerId, removal: Removal) -> Result<()> {
+        let entry = self.entry(id)?;
+        let active = matches!(entry.phase(), Phase::Running | Phase::Paused);
+        if active {
+            if removal == Removal::OnlyStopped {
+                let name = entry.lock().new.network.endpoint_name.clone();
+                return Err(Error::RemoveRunning { name });
+            }
+            match self.kill(id, libc::SIGKILL).await {
+                Ok(()) | Err(Error::NotRunning(_)) => {}
+                Err(error) => return Err(error),
+            }
+            let ended = self.wait(id, WaitCondition::NotRunning);
+            if tokio::time::timeout(END_BOUND, ended).await.is_err() {
+                return Err(Error::Internal(format!("container {id} does not end after SIGKILL")));
+            }
+        }
+        let _turn = entry.operation.lock().await;
+        if entry.progress.borrow().removed {
+            // It went away with its end, as it was made to.
+            return if active { Ok(()) } else { Err(Error::NotFound(id.to_string())) };
+        }
+        let before = {
+            let mut inner = entry.lock();
+            if matches!(inner.state.phase, Phase::Running | Phase::Paused) {
+                let name = inner.new.network.endpoint_name.clone();
+                return Err(Error::RemoveRunning { name });
+            }
+            std::mem::replace(&mut inner.state.phase, Phase::Removing)
+        };
+        if let Err(error) = self.delete_record(id).await {
+            entry.lock().state.phase = before;
+            return Err(error);
+        }
+        self.forget(&entry);
+        let containers = self.clone();
+        let entry = Arc::clone(&entry);
+        tokio::spawn(async move {
+            let mut progress = entry.progress.subscribe();
+            drop(progress.wait_for(|p| !p.mounted).await);
+            containers.delete_files(&entry).await;
+        });
+        Ok(())
+    }
+
+    /// Removes a container at its own end. The record goes lazily: found after
+    /// a crash, it is removed then.
+    pub(crate) async fn remove_ended(&self, entry: &Arc<Entry>) -> Result<()> {
+        entry.lock().state.phase = Phase::Removing;
+        let containers = self.clone();
+        let id = entry.id.clone();
+        tokio::spawn(async move {
+            if let Err(error) = containers.delete_record(&id).await {
+                tracing::error!(container = %id, %error, "delete record");
+            }
+        });
+        self.forget(entry);
+        Ok(())
+    }
+
+    /// Takes a container out of memory and tells everybody.
+    fn forget(&self, entry: &Arc<Entry>) {
+        let execs: Vec<String> = entry.lock().execs.drain().map(|(exec, _)| exec).collect();
+        self.forget_execs(execs);
+        self.0
+            .entries
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&entry.id);
+        run::answer_early(entry);
+        entry.progress.send_modify(|p| {
+            p.active = false;
+            p.removed = true;
+        });
+        self.announce(&entry.id, ContainerEventKind::Removed);
+    }
+
+    /// Deletes a container's directory: first its name, then what it holds.
+    pub(crate) async fn delete_files(&self, entry: &Entry) {
+        let trash = self.0.config.directory.join(format!("{TRASH}{}", entry.id));
+        match std::fs::rename(&entry.directory, &trash) {
+            Ok(()) => delete_in_background(trash),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(container = %entry.id, %error, "move files away");
+            }
+        }
+    }
+
+    /// Whether a sandbox belongs to a container that runs.
+    pub(crate) fn owns_sandbox(&self, id: &SandboxId) -> bool {
+        self.read_entries()
+            .values()
+            .any(|entry| entry.lock().run.as_ref().is_some_and(|run| run.sandbox == *id))
+    }
+}
+
+pub(crate) fn delete_in_background(path: PathBuf) {
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = std::fs::remove_dir_all(&path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "delete files");
+        }
+    });
+}
