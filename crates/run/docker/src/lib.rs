@@ -10,5 +10,6 @@ pub mod naming;
 pub mod ports;
 pub mod restart;
 pub mod signals;
+pub mod spec;
 pub mod units;
 pub mod validate;

@@ -9,6 +9,7 @@ mod plan;
 mod point;
 mod tmpfs;
 
+pub(crate) use parse::clean;
 pub use parse::{MountError, parse_bind, parse_mount, parse_volumes_from};
 pub use plan::{MountRequest, plan};
 pub use point::{MountPoint, PointKind};

@@ -14,6 +14,7 @@ use crate::mounts::MountError;
 use crate::ports::PortError;
 use crate::restart::PolicyError;
 
+pub(crate) use host_config::{full_capability, split_extra_host};
 pub use host_config::{Mode, namespace_mode};
 pub use resources::check_resources;
 pub use security::{Seccomp, SecurityOptions, security_options};
