@@ -44,7 +44,7 @@ impl Images {
     ///
     /// # Errors
     /// [`Error::Config`], [`Error::OtherOs`], [`Error::LayerCount`],
-    /// [`Error::Unpack`], [`Error::Content`], [`Error::State`].
+    /// [`Error::Snapshots`], [`Error::Content`], [`Error::State`].
     pub fn add(
         &self,
         lease: &Lease,

@@ -169,15 +169,6 @@ pub enum Error {
         /// What is there.
         name: String,
     },
-    /// A layer whose snapshot cannot be made.
-    #[error("cannot unpack layer {diff_id}")]
-    Unpack {
-        /// The layer.
-        diff_id: DiffId,
-        /// Why.
-        #[source]
-        source: Box<carrack_snapshots::Error>,
-    },
     /// A layer whose blob cannot be decompressed.
     #[error("cannot decompress layer {diff_id}")]
     Decompress {
@@ -187,9 +178,9 @@ pub enum Error {
         #[source]
         source: ArchiveError,
     },
-    /// Snapshots cannot be looked at or removed.
-    #[error("cannot access the snapshots")]
-    Snapshots(#[source] Box<carrack_snapshots::Error>),
+    /// A layer that cannot be unpacked, or a snapshot that cannot be removed.
+    #[error(transparent)]
+    Snapshots(Box<carrack_snapshots::Error>),
     /// A change of an import that is not understood.
     #[error("{0}")]
     Change(String),
@@ -242,7 +233,7 @@ impl Error {
             Error::ReadArchive(source)
             | Error::WriteArchive(source)
             | Error::Decompress { source, .. } => source.kind(),
-            Error::Unpack { source, .. } | Error::Snapshots(source) => source.kind(),
+            Error::Snapshots(source) => source.kind(),
             Error::Content(source) => source.kind(),
             Error::State(source) => source.kind(),
             Error::Cancelled => ErrorKind::Cancelled,

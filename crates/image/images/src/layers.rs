@@ -2,17 +2,16 @@
 //! needs.
 //!
 //! A chain is pinned from before its snapshot is looked for until the image
-//! that needs it is in the index. The collector removes a snapshot only if it
-//! is neither pinned nor needed by the index, in this order, under the lock of
-//! the pins; who asks for a chain that is being removed waits until it is
-//! gone, and unpacks it again.
+//! that needs it is in the index. The collector takes a snapshot's name away
+//! (its files follow in the background) only if it is neither pinned nor
+//! needed by the index, in this order, under the lock of the pins.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use carrack_archive::{Decoder, Limits};
 use carrack_oci::{ChainId, DiffId};
@@ -40,18 +39,9 @@ pub struct Progress<'a> {
 /// Is told of progress, from several threads.
 pub type ProgressSink<'a> = dyn Fn(Progress<'_>) + Sync + 'a;
 
-/// Chains that are being worked with.
+/// How often each chain is pinned.
 #[derive(Debug, Default)]
-pub(crate) struct Chains {
-    state: Mutex<ChainState>,
-    removed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct ChainState {
-    pins: HashMap<ChainId, usize>,
-    removing: HashSet<ChainId>,
-}
+pub(crate) struct Chains(Mutex<HashMap<ChainId, usize>>);
 
 /// Keeps snapshots until the image that needs them is in the index.
 #[derive(Debug)]
@@ -65,8 +55,12 @@ impl Images {
     /// Nothing to do costs one look a layer.
     ///
     /// # Errors
-    /// [`Error::Content`] where the blob is gone too, [`Error::Unpack`].
+    /// [`Error::Content`] where the blob is gone too, [`Error::Snapshots`].
     pub fn ensure_unpacked(&self, image: &Image) -> Result<(), Error> {
+        let has = |layer: &Layer| self.0.snapshots.contains(&layer.chain);
+        if image.layers().iter().all(has) {
+            return Ok(());
+        }
         self.unpack(&[image], &|_| {}).map(drop)
     }
 
@@ -78,7 +72,7 @@ impl Images {
         progress: &ProgressSink<'_>,
     ) -> Result<ChainGuard<'_>, Error> {
         let mut seen = HashSet::new();
-        let layers: Vec<&Layer> = images
+        let mut missing: Vec<&Layer> = images
             .iter()
             .flat_map(|image| image.layers())
             .filter(|layer| seen.insert(&layer.chain))
@@ -86,13 +80,8 @@ impl Images {
         let guard = self
             .0
             .chains
-            .pin(layers.iter().map(|layer| layer.chain.clone()).collect());
-        let mut missing = Vec::new();
-        for layer in layers {
-            if !self.has_snapshot(&layer.chain)? {
-                missing.push(layer);
-            }
-        }
+            .pin(missing.iter().map(|layer| layer.chain.clone()).collect());
+        missing.retain(|layer| !self.0.snapshots.contains(&layer.chain));
         // The largest first, so that the last one to end is a small one.
         missing.sort_by_key(|layer| std::cmp::Reverse(layer.blob.size));
 
@@ -149,18 +138,17 @@ impl Images {
             .0
             .snapshots
             .unpack(&layer.chain, &layer.diff_id, reader, LAYER_LIMITS);
-        unpacked.map(drop).map_err(|source| Error::Unpack {
-            diff_id: layer.diff_id.clone(),
-            source: Box::new(source),
-        })
+        unpacked.map(drop).map_err(snapshots_error)
     }
 
-    fn has_snapshot(&self, chain: &ChainId) -> Result<bool, Error> {
-        self.0.snapshots.contains(chain).map_err(snapshots_error)
-    }
-
+    /// Bytes of the files of an unpacked layer.
     pub(crate) fn snapshot_size(&self, chain: &ChainId) -> Result<u64, Error> {
-        Ok(self.0.snapshots.info(chain).map_err(snapshots_error)?.bytes)
+        match self.0.snapshots.info(chain) {
+            Some(info) => Ok(info.bytes),
+            None => Err(snapshots_error(carrack_snapshots::Error::NotFound {
+                chain: chain.clone(),
+            })),
+        }
     }
 
     /// Removes the snapshots that nobody needs; goes on past failures and
@@ -168,17 +156,16 @@ impl Images {
     pub(crate) fn collect_snapshots(&self) -> Result<u64, Error> {
         let mut bytes = 0;
         let mut failure = None;
-        for chain in self.0.snapshots.list().map_err(snapshots_error)? {
-            let Some(_removing) = self
-                .0
-                .chains
-                .begin_removal(&chain, || self.index().needs_chain(&chain))
-            else {
+        for snapshot in self.0.snapshots.list() {
+            let chain = &snapshot.chain;
+            let pins = self.0.chains.lock();
+            if pins.contains_key(chain) || self.index().needs_chain(chain) {
                 continue;
-            };
-            let size = self.snapshot_size(&chain).unwrap_or(0);
-            match self.0.snapshots.remove(&chain) {
-                Ok(_) => bytes += size,
+            }
+            match self.0.snapshots.remove(chain) {
+                Ok(()) => bytes += snapshot.bytes,
+                // Another collection was quicker.
+                Err(carrack_snapshots::Error::NotFound { .. }) => {}
                 Err(error) => failure = failure.or(Some(snapshots_error(error))),
             }
         }
@@ -194,69 +181,34 @@ fn snapshots_error(error: carrack_snapshots::Error) -> Error {
 }
 
 impl Chains {
-    fn lock(&self) -> MutexGuard<'_, ChainState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<ChainId, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pin(&self, wanted: Vec<ChainId>) -> ChainGuard<'_> {
-        let mut state = self.lock();
-        while wanted.iter().any(|chain| state.removing.contains(chain)) {
-            state = self
-                .removed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
+        let mut pins = self.lock();
         for chain in &wanted {
-            *state.pins.entry(chain.clone()).or_insert(0) += 1;
+            *pins.entry(chain.clone()).or_insert(0) += 1;
         }
-        drop(state);
+        drop(pins);
         ChainGuard {
             chains: self,
             pinned: wanted,
         }
     }
-
-    /// Marks a chain as being removed, unless it is pinned or needed.
-    fn begin_removal(
-        &self,
-        chain: &ChainId,
-        is_needed: impl FnOnce() -> bool,
-    ) -> Option<Removal<'_>> {
-        let mut state = self.lock();
-        if state.pins.contains_key(chain) || is_needed() {
-            return None;
-        }
-        state.removing.insert(chain.clone());
-        Some(Removal {
-            chains: self,
-            chain: chain.clone(),
-        })
-    }
 }
 
 impl Drop for ChainGuard<'_> {
     fn drop(&mut self) {
-        let mut state = self.chains.lock();
+        let mut pins = self.chains.lock();
         for chain in &self.pinned {
-            if let Some(count) = state.pins.get_mut(chain) {
+            if let Some(count) = pins.get_mut(chain) {
                 *count -= 1;
                 if *count == 0 {
-                    state.pins.remove(chain);
+                    pins.remove(chain);
                 }
             }
         }
-    }
-}
-
-struct Removal<'a> {
-    chains: &'a Chains,
-    chain: ChainId,
-}
-
-impl Drop for Removal<'_> {
-    fn drop(&mut self) {
-        self.chains.lock().removing.remove(&self.chain);
-        self.chains.removed.notify_all();
     }
 }
 

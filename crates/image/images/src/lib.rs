@@ -74,7 +74,7 @@ pub struct Images(Arc<Inner>);
 struct Inner {
     state: State,
     content: Store,
-    snapshots: Snapshots,
+    snapshots: Arc<Snapshots>,
     events: EventSink,
     index: RwLock<Index>,
     /// Held by whoever changes records, so that disk and memory change in one
@@ -102,7 +102,7 @@ impl Images {
     pub fn open(
         state: State,
         content: Store,
-        snapshots: Snapshots,
+        snapshots: Arc<Snapshots>,
         events: EventSink,
     ) -> Result<(Images, Vec<Broken>), Error> {
         let (records, references) =
@@ -140,7 +140,7 @@ impl Images {
     }
 
     /// The unpacked layers, for whoever mounts them.
-    pub fn snapshots(&self) -> &Snapshots {
+    pub fn snapshots(&self) -> &Arc<Snapshots> {
         &self.0.snapshots
     }
 

@@ -43,7 +43,7 @@ impl Images {
     ///
     /// # Errors
     /// [`Error::Reference`], [`Error::Change`] before anything is read;
-    /// [`Error::Decompress`], [`Error::Unpack`], [`Error::Content`],
+    /// [`Error::Decompress`], [`Error::Snapshots`], [`Error::Content`],
     /// [`Error::State`], and nothing is left.
     pub fn import(
         &self,

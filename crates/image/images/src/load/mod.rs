@@ -65,7 +65,7 @@ impl Images {
     /// # Errors
     /// [`Error::ReadArchive`] and the other archive errors,
     /// [`Error::Content`] for blobs that are not what their names say,
-    /// [`Error::Unpack`] for layers that are not what the config says,
+    /// [`Error::Snapshots`] for layers that are not what the config says,
     /// [`Error::State`]. Nothing is left then.
     pub fn load(
         &self,
