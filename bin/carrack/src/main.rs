@@ -1,4 +1,35 @@
 //! Arguments and wiring; no logic.
+//!
+//! The first word decides which part of Carrack this process is. A server is
+//! set up by a module of its own; everything else is the engine's client,
+//! which must not pay for any server: no runtime is started, and no table of
+//! commands is built, before it is clear that one is wanted.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod daemon;
+
+use std::process::ExitCode;
+
+/// A server that could not be set up or that failed.
+const SERVER_FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1).peekable();
+    if args.peek().is_some_and(|word| word == "daemon") {
+        return serve(daemon::run());
+    }
+    // The client's statuses are docker's: 125, 126, 127 and 128+n among them.
+    ExitCode::from(carrack_cli::run(args))
+}
+
+/// A server's end, told to the user.
+fn serve(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The alternate form has the whole chain of causes.
+            eprintln!("error: {error:#}");
+            ExitCode::from(SERVER_FAILED)
+        }
+    }
+}

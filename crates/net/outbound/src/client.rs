@@ -1,6 +1,7 @@
 //! A server, and the connections to it that can carry another exchange.
 
 use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -217,7 +218,21 @@ fn response(
     Ok(Response { head, body: Body::new(connection, framing, reusable), upload })
 }
 
+impl AsFd for Response {
+    /// The connection, to wait until its body has something to read. What was
+    /// read with the head does not count.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.body.connection().as_fd()
+    }
+}
+
 impl Response {
+    /// Whether some of the body was read with the head.
+    #[must_use]
+    pub fn has_buffered(&self) -> bool {
+        !self.body.connection().buffered().is_empty()
+    }
+
     /// The status.
     #[must_use]
     pub fn status(&self) -> http::StatusCode {

@@ -3,34 +3,29 @@
 //! The sentences are those of `docs/not-yet.md`, which the engine answers as
 //! well, so that a user reads the same whichever way it was asked.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, exit};
 
-/// An entry a line: a name between backquotes, then the sentence.
+/// An entry a line: names between backquotes, a colon, then the sentence.
 static ENTRIES: &str = include_str!("../../../../docs/not-yet.md");
 
-/// The sentence of an entry, if there is one.
+/// The sentence of the entry with that name.
 fn find(name: &str) -> Option<&'static str> {
-    ENTRIES.lines().map(str::trim).find_map(|line| {
-        let rest = line.trim_start_matches(['-', '*', '|', ' ']).strip_prefix('`')?;
-        let (names, sentence) = rest.split_once('`')?;
-        let is_it = names.split([',', ' ']).any(|one| one.trim() == name);
-        is_it.then(|| sentence.trim_matches([' ', '|', ':', '—', '-', '\t']))
+    ENTRIES.lines().find_map(|line| {
+        let (names, sentence) = line.strip_prefix("- ")?.split_once("`: ")?;
+        names.split('`').any(|one| one == name).then_some(sentence.trim())
     })
 }
 
 /// The failure of a command that is not there yet.
 pub(crate) fn sentence(name: &str) -> Failure {
-    match find(name) {
-        Some(sentence) if !sentence.is_empty() => Failure::new(format!("{name}: {sentence}")),
-        _ => Failure::new(format!("{name} is not implemented yet")),
-    }
+    let entry = name.rsplit(' ').find_map(find).or_else(|| name.split(' ').next().and_then(find));
+    Failure::new(format!("{name}: {}", entry.unwrap_or("this is not supported yet")))
 }
 
 /// The failure of a flag that is not there yet.
 pub(crate) fn flag(flag: &str, entry: &str) -> Failure {
-    let sentence = sentence(entry).text;
-    let sentence = sentence.strip_prefix(&format!("{entry}: ")).map_or(sentence.clone(), str::to_owned);
-    Failure::new(format!("--{flag}: {sentence}")).status(crate::failure::exit::BAD_FLAG)
+    let sentence = find(entry).unwrap_or("this is not supported yet");
+    Failure::new(format!("--{flag}: {sentence}")).status(exit::BAD_FLAG)
 }
 
 /// Commands of docker's that are known and wait.
@@ -45,3 +40,22 @@ pub(crate) static MANAGED: &[&str] = &[
     "network connect", "network create", "network disconnect", "network rm", "network remove", "system dial-stdio",
     "volume update",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_that_waits_has_an_entry() {
+        for name in COMMANDS.iter().chain(MANAGED) {
+            if matches!(*name, "system dial-stdio" | "volume update") {
+                continue;
+            }
+            let text = sentence(name).text;
+            assert!(!text.ends_with("this is not supported yet"), "{text}");
+        }
+        for (_, entry) in crate::create::table::NOT_YET {
+            assert!(find(entry).is_some(), "{entry}");
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! What every verb has: the engine, and how it was called.
+//! What every verb has: the engine, and where to print.
 
 use std::path::PathBuf;
 
@@ -12,16 +12,9 @@ pub(crate) const PROGRAM: &str = "carrack";
 pub(crate) struct Session {
     /// The engine.
     pub(crate) engine: Engine,
-    /// The verb as it was called: `run`, `container run`.
-    pub(crate) called: String,
 }
 
 impl Session {
-    /// The program and the verb, for a sentence.
-    pub(crate) fn command(&self) -> String {
-        format!("{PROGRAM} {}", self.called)
-    }
-
     /// Prints to standard output. What cannot be written because nobody reads
     /// it any more is dropped, as the reader wished.
     pub(crate) fn print(&self, text: &str) {

@@ -69,14 +69,6 @@ impl EngineError {
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
     }
-
-    /// The engine's sentence alone.
-    pub(crate) fn message(&self) -> String {
-        match self {
-            Self::Refused { message, .. } => message.clone(),
-            other => other.to_string(),
-        }
-    }
 }
 
 /// An error and its causes in one line.

@@ -32,11 +32,6 @@ impl Format {
         Ok(Self { template, is_table })
     }
 
-    /// Whether headers and alignment belong to it.
-    pub(crate) fn is_table(&self) -> bool {
-        self.is_table
-    }
-
     /// Whether it shows the field.
     pub(crate) fn reads(&self, name: &str) -> bool {
         self.template.reads(name)
@@ -83,4 +78,17 @@ pub(crate) fn labels_text(labels: Option<&Value>) -> String {
         labels.iter().map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())).collect();
     pairs.sort();
     pairs.join(",")
+}
+
+impl Row {
+    /// The row's columns without what is kept for `{{.Label}}`.
+    pub(crate) fn into_plain(self) -> Value {
+        match self.0 {
+            Value::Object(mut fields) => {
+                fields.shift_remove(LABELS_FIELD);
+                Value::Object(fields)
+            }
+            other => other,
+        }
+    }
 }

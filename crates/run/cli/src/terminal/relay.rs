@@ -10,7 +10,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use carrack_outbound::Hijacked;
+use carrack_outbound::{Hijacked, Response};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::SendFlags;
 
@@ -143,19 +143,13 @@ impl Relay<'_> {
         let mut pending: Vec<u8> = Vec::new();
         let mut buffer = vec![0; READ_BYTES];
         loop {
-            let mut wanted = Vec::with_capacity(4);
             let socket_flags = if pending.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
-            wanted.push(PollFd::from_borrowed_fd(self.hijacked.stream.as_fd(), socket_flags));
-            let mut place = |fd| {
-                fd.map(|fd| {
-                    wanted.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
-                    wanted.len() - 1
-                })
-            };
+            let mut wanted = vec![PollFd::from_borrowed_fd(self.hijacked.stream.as_fd(), socket_flags)];
             let stdin_fd = rustix::stdio::stdin();
-            let stdin_at = place((input == InputState::Open && pending.len() < PENDING_BYTES).then_some(stdin_fd));
-            let signals_at = place(self.signals.map(|signals| signals.fd.as_fd()));
-            let ended_at = place(self.ended);
+            let takes_input = input == InputState::Open && pending.len() < PENDING_BYTES;
+            let stdin_at = watch(&mut wanted, takes_input.then_some(stdin_fd));
+            let signals_at = watch(&mut wanted, self.signals.map(|signals| signals.fd.as_fd()));
+            let ended_at = watch(&mut wanted, self.ended);
             match poll(&mut wanted, None) {
                 Ok(_) => {}
                 Err(rustix::io::Errno::INTR) => continue,
@@ -250,6 +244,13 @@ impl Relay<'_> {
     }
 }
 
+/// Adds a descriptor to those that are waited for; its place among them.
+fn watch<'a>(wanted: &mut Vec<PollFd<'a>>, fd: Option<BorrowedFd<'a>>) -> Option<usize> {
+    let fd = fd?;
+    wanted.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    Some(wanted.len() - 1)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InputState {
     Open,
@@ -302,11 +303,11 @@ impl Output {
 }
 
 impl Signals {
-    /// Passes signals on to a container until `fd` is readable.
-    pub(crate) fn until_readable(&self, fd: BorrowedFd<'_>, engine: &mut Engine, id: &str) {
-        loop {
+    /// Passes signals on to a container until the rest of `answer` comes.
+    pub(crate) fn until_readable(&self, answer: &Response, engine: &mut Engine, id: &str) {
+        while !answer.has_buffered() {
             let mut wanted = [
-                PollFd::from_borrowed_fd(fd, PollFlags::IN),
+                PollFd::from_borrowed_fd(answer.as_fd(), PollFlags::IN),
                 PollFd::from_borrowed_fd(self.fd.as_fd(), PollFlags::IN),
             ];
             match poll(&mut wanted, None) {

@@ -1,5 +1,7 @@
 //! `run` and `create`.
 
+use std::os::fd::AsFd;
+
 use serde_json::Value;
 
 use super::{Arity, Place, Verb, attach, items, text};
@@ -259,7 +261,6 @@ fn attached(
         }
         return Err(start_failure(&error));
     }
-    let mut wait = wait;
     let end = Relay {
         engine: &mut session.engine,
         hijacked,
@@ -269,7 +270,7 @@ fn attached(
         output: request.attach_stdout || request.attach_stderr,
         keys,
         signals: signals.as_ref(),
-        ended: Some(std::os::fd::AsFd::as_fd(wait.body().connection())),
+        ended: Some(wait.as_fd()),
     }
     .run()?;
     match end {
@@ -287,7 +288,7 @@ fn waited_while(
     id: &str,
 ) -> Outcome {
     if let Some(signals) = signals {
-        signals.until_readable(std::os::fd::AsFd::as_fd(&wait), &mut session.engine, id);
+        signals.until_readable(&wait, &mut session.engine, id);
     }
     exit_status(session, wait)
 }

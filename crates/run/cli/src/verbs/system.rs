@@ -1,0 +1,554 @@
+//! `version`, `info`, `system df`.
+
+use serde_json::{Map, Value, json};
+
+use super::listing::{self, Width};
+use super::{Arity, Place, Verb, at, images, items, number, text, volumes};
+use crate::engine::{Ask, NEWEST_VERSION};
+use crate::failure::{Failure, Outcome, exit};
+use crate::flags::{Flag, Order, Parsed, STRING, SWITCH, flag, letter};
+use crate::session::Session;
+use crate::show::listing::{Format, Row};
+use crate::show::table::align;
+use crate::show::time::{ansi_c, now, seconds_of};
+use crate::show::units::{binary_size, decimal_size, human_duration, short_id};
+use crate::template::Template;
+
+const FORMAT: Flag = letter("format", 'f', STRING, "json or TEMPLATE");
+
+pub(super) static VERSION: Verb = Verb {
+    names: &["version"],
+    place: Place::Common,
+    usage: "[OPTIONS]",
+    about: "Show the version of the client and of the engine",
+    arity: Arity::None,
+    order: Order::Mixed,
+    flags: &[("Options", &[FORMAT])],
+    run: version,
+};
+
+pub(super) static INFO: Verb = Verb {
+    names: &["system info", "info"],
+    place: Place::Common,
+    usage: "[OPTIONS]",
+    about: "Display system-wide information",
+    arity: Arity::None,
+    order: Order::Mixed,
+    flags: &[("Options", &[FORMAT])],
+    run: info,
+};
+
+pub(super) static DF: Verb = Verb {
+    names: &["system df"],
+    place: Place::Managed,
+    usage: "[OPTIONS]",
+    about: "Show disk usage",
+    arity: Arity::None,
+    order: Order::Mixed,
+    flags: &[(
+        "Options",
+        &[
+            flag("format", STRING, "table, table TEMPLATE, json or TEMPLATE"),
+            letter("verbose", 'v', SWITCH, "Show every image, container and volume"),
+        ],
+    )],
+    run: df,
+};
+
+/// The user's template, if there is one.
+fn template(parsed: &Parsed) -> Result<Option<Template>, Failure> {
+    let source = match parsed.text("format") {
+        "" => return Ok(None),
+        "json" => "{{json .}}",
+        source => source,
+    };
+    Template::parse(source)
+        .map(Some)
+        .map_err(|error| Failure::new(format!("template parsing error: {error}")).status(exit::BAD_TEMPLATE))
+}
+
+fn client(session: &Session) -> Map<String, Value> {
+    let mut client = Map::new();
+    for (name, value) in [
+        ("Version", env!("CARGO_PKG_VERSION")),
+        ("ApiVersion", session.engine.version()),
+        ("DefaultAPIVersion", NEWEST_VERSION),
+        ("Os", "linux"),
+        ("Arch", architecture()),
+        ("Context", "default"),
+    ] {
+        client.insert(name.to_owned(), json!(value));
+    }
+    client
+}
+
+/// The architecture by the name that Docker's world has for it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn version(session: &mut Session, parsed: &Parsed) -> Outcome {
+    let template = template(parsed)?;
+    let server = session.engine.ask(Ask::get("/version"));
+    let client = client(session);
+    let shown = match &server {
+        Ok(server) => normal_server(server),
+        Err(_) => Value::Null,
+    };
+    match template {
+        Some(template) => {
+            let data = json!({"Client": client, "Server": shown});
+            let printed = template.execute(&data);
+            session.line(printed.as_deref().unwrap_or_default());
+            if server.is_ok() {
+                printed.map_err(Failure::new)?;
+            }
+        }
+        None => session.line(align(&version_text(&client, &shown), 20, 1).trim_end_matches('\n')),
+    }
+    server.map(|_| exit::SUCCESS).map_err(Failure::from)
+}
+
+/// The engine's own component's details beside the server's fields, whichever
+/// version of the API said them.
+fn normal_server(server: &Value) -> Value {
+    let mut server = server.clone();
+    let fields = [
+        "ApiVersion", "Arch", "BuildTime", "Experimental", "GitCommit", "GoVersion", "KernelVersion", "MinAPIVersion", "Os",
+    ];
+    if items(&server, "Components").is_empty() {
+        let details: Map<String, Value> =
+            fields.iter().map(|field| ((*field).to_owned(), at(&server, field).clone())).collect();
+        server["Components"] = json!([{"Name": "Engine", "Version": text(&server, "Version"), "Details": details}]);
+    }
+    let build_time = text(&server, "BuildTime").to_owned();
+    if let Some(components) = server["Components"].as_array_mut() {
+        for component in components.iter_mut().filter(|component| text(component, "Name") == "Engine") {
+            if component["Details"]["BuildTime"].is_string() {
+                component["Details"]["BuildTime"] = json!(ansi_c(&build_time));
+            }
+        }
+    }
+    server
+}
+
+fn version_text(client: &Map<String, Value>, server: &Value) -> String {
+    let field = |name: &str| client.get(name).and_then(Value::as_str).unwrap_or_default();
+    let mut api = field("ApiVersion").to_owned();
+    if api != NEWEST_VERSION {
+        api.push_str(&format!(" (downgraded from {NEWEST_VERSION})"));
+    }
+    let mut out = format!(
+        "Client:\n Version:\t{}\n API version:\t{api}\n OS/Arch:\t{}/{}\n Context:\t{}\n",
+        field("Version"),
+        field("Os"),
+        field("Arch"),
+        field("Context")
+    );
+    if server.is_null() {
+        return out;
+    }
+    let platform = text(server, "Platform.Name");
+    out.push_str(&format!("\nServer:{}\n", if platform.is_empty() { String::new() } else { format!(" {platform}") }));
+    for component in items(server, "Components") {
+        let name = text(component, "Name");
+        out.push_str(&format!(" {name}:\n  Version:\t{}\n", text(component, "Version")));
+        let details = at(component, "Details");
+        if name == "Engine" {
+            let detail = |name: &str| text(details, name);
+            out.push_str(&format!(
+                "  API version:\t{} (minimum version {})\n",
+                detail("ApiVersion"),
+                detail("MinAPIVersion")
+            ));
+            for (title, name) in [("Go version", "GoVersion"), ("Git commit", "GitCommit"), ("Built", "BuildTime")] {
+                if !detail(name).is_empty() {
+                    out.push_str(&format!("  {title}:\t{}\n", detail(name)));
+                }
+            }
+            out.push_str(&format!("  OS/Arch:\t{}/{}\n", detail("Os"), detail("Arch")));
+            out.push_str(&format!("  Experimental:\t{}\n", detail("Experimental")));
+        } else if let Value::Object(details) = details {
+            let mut names: Vec<&String> = details.keys().collect();
+            names.sort();
+            for name in names {
+                out.push_str(&format!("  {name}:\t{}\n", details[name].as_str().unwrap_or_default()));
+            }
+        }
+    }
+    out
+}
+
+fn info(session: &mut Session, parsed: &Parsed) -> Outcome {
+    let template = template(parsed)?;
+    let server = session.engine.ask(Ask::get("/info"));
+    if let Some(template) = template {
+        let mut data = match &server {
+            Ok(Value::Object(fields)) => fields.clone(),
+            _ => Map::new(),
+        };
+        let mut client = client(session);
+        client.insert("Debug".to_owned(), json!(false));
+        client.insert("Plugins".to_owned(), json!([]));
+        client.insert("Warnings".to_owned(), Value::Null);
+        data.insert("ClientInfo".to_owned(), Value::Object(client));
+        let text = template.execute(&Value::Object(data));
+        server?;
+        session.line(&text.map_err(Failure::new)?);
+        return Ok(exit::SUCCESS);
+    }
+    session.print(&format!(
+        "Client:\n Version:    {}\n Context:    default\n Debug Mode: false\n\nServer:\n",
+        env!("CARGO_PKG_VERSION")
+    ));
+    let server = server?;
+    session.print(&info_text(&server));
+    session.line("");
+    for warning in items(&server, "Warnings") {
+        session.warn(warning.as_str().unwrap_or_default());
+    }
+    Ok(exit::SUCCESS)
+}
+
+/// Lines of `name: value`, indented as they belong together.
+struct Lines(String);
+
+impl Lines {
+    fn always(&mut self, name: &str, value: impl std::fmt::Display) {
+        self.0.push_str(&format!(" {name}: {value}\n"));
+    }
+
+    fn if_any(&mut self, name: &str, value: &str) {
+        if !value.is_empty() {
+            self.always(name, value);
+        }
+    }
+}
+
+fn info_text(info: &Value) -> String {
+    let mut lines = Lines(String::new());
+    let bool = |path: &str| at(info, path).as_bool().unwrap_or(false);
+    let joined = |path: &str| items(info, path).iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
+    lines.always("Containers", number(info, "Containers"));
+    lines.always(" Running", number(info, "ContainersRunning"));
+    lines.always(" Paused", number(info, "ContainersPaused"));
+    lines.always(" Stopped", number(info, "ContainersStopped"));
+    lines.always("Images", number(info, "Images"));
+    lines.if_any("Server Version", text(info, "ServerVersion"));
+    lines.if_any("Storage Driver", text(info, "Driver"));
+    for pair in items(info, "DriverStatus") {
+        if let [Value::String(name), Value::String(value)] = items(pair, "") {
+            lines.always(&format!(" {name}"), value);
+        }
+    }
+    lines.if_any("Logging Driver", text(info, "LoggingDriver"));
+    lines.if_any("Cgroup Driver", text(info, "CgroupDriver"));
+    lines.if_any("Cgroup Version", text(info, "CgroupVersion"));
+    lines.0.push_str(" Plugins:\n");
+    lines.always(" Volume", joined("Plugins.Volume"));
+    lines.always(" Network", joined("Plugins.Network"));
+    lines.if_any(" Authorization", &joined("Plugins.Authorization"));
+    lines.always(" Log", joined("Plugins.Log"));
+    if !items(info, "CDISpecDirs").is_empty() {
+        lines.0.push_str(" CDI spec directories:\n");
+        for folder in items(info, "CDISpecDirs") {
+            lines.0.push_str(&format!("  {}\n", folder.as_str().unwrap_or_default()));
+        }
+    }
+    lines.always("Swarm", text(info, "Swarm.LocalNodeState"));
+    if let Some(runtimes) = at(info, "Runtimes").as_object().filter(|runtimes| !runtimes.is_empty()) {
+        let mut names: Vec<&str> = runtimes.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        lines.always("Runtimes", names.join(" "));
+        lines.always("Default Runtime", text(info, "DefaultRuntime"));
+    }
+    if text(info, "OSType") == "linux" {
+        lines.always("Init Binary", text(info, "InitBinary"));
+        for (name, field) in
+            [("containerd version", "ContainerdCommit.ID"), ("runc version", "RuncCommit.ID"), ("init version", "InitCommit.ID")]
+        {
+            lines.always(name, text(info, field));
+        }
+        security_text(info, &mut lines);
+    }
+    for (name, field) in [
+        ("Kernel Version", "KernelVersion"),
+        ("Operating System", "OperatingSystem"),
+        ("OSType", "OSType"),
+        ("Architecture", "Architecture"),
+    ] {
+        lines.if_any(name, text(info, field));
+    }
+    lines.always("CPUs", number(info, "NCPU"));
+    lines.always("Total Memory", binary_size(number(info, "MemTotal") as f64));
+    lines.if_any("Name", text(info, "Name"));
+    lines.if_any("ID", text(info, "ID"));
+    lines.always("Docker Root Dir", text(info, "DockerRootDir"));
+    lines.always("Debug Mode", bool("Debug"));
+    if bool("Debug") {
+        lines.always(" File Descriptors", number(info, "NFd"));
+        lines.always(" Goroutines", number(info, "NGoroutines"));
+        lines.always(" System Time", text(info, "SystemTime"));
+        lines.always(" EventsListeners", number(info, "NEventsListener"));
+    }
+    for (name, field) in [("HTTP Proxy", "HttpProxy"), ("HTTPS Proxy", "HttpsProxy"), ("No Proxy", "NoProxy")] {
+        lines.if_any(name, text(info, field));
+    }
+    let labels = items(info, "Labels");
+    if !labels.is_empty() {
+        lines.0.push_str(" Labels:\n");
+        for label in labels {
+            lines.0.push_str(&format!("  {}\n", label.as_str().unwrap_or_default()));
+        }
+    }
+    lines.always("Experimental", bool("ExperimentalBuild"));
+    registries_text(info, &mut lines);
+    lines.always("Live Restore Enabled", bool("LiveRestoreEnabled"));
+    lines.if_any("Product License", text(info, "ProductLicense"));
+    let pools = items(info, "DefaultAddressPools");
+    if !pools.is_empty() {
+        lines.0.push_str(" Default Address Pools:\n");
+        for pool in pools {
+            lines.0.push_str(&format!("   Base: {}, Size: {}\n", text(pool, "Base"), number(pool, "Size")));
+        }
+    }
+    lines.0
+}
+
+fn security_text(info: &Value, lines: &mut Lines) {
+    let options = items(info, "SecurityOptions");
+    if options.is_empty() {
+        return;
+    }
+    lines.0.push_str(" Security Options:\n");
+    for option in options.iter().filter_map(Value::as_str) {
+        for pair in option.split(',') {
+            match pair.split_once('=') {
+                Some(("name", name)) => lines.0.push_str(&format!("  {name}\n")),
+                Some(("profile", profile)) => lines.0.push_str(&format!("   Profile: {profile}\n")),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn registries_text(info: &Value, lines: &mut Lines) {
+    let config = at(info, "RegistryConfig");
+    let insecure = items(config, "InsecureRegistryCIDRs");
+    let indexes: Vec<&Value> =
+        config["IndexConfigs"].as_object().map(|indexes| indexes.values().collect()).unwrap_or_default();
+    if !insecure.is_empty() || !indexes.is_empty() {
+        lines.0.push_str(" Insecure Registries:\n");
+        for index in indexes.into_iter().filter(|index| !at(index, "Secure").as_bool().unwrap_or(true)) {
+            lines.0.push_str(&format!("  {}\n", text(index, "Name")));
+        }
+        for range in insecure {
+            lines.0.push_str(&format!("  {}\n", range.as_str().unwrap_or_default()));
+        }
+    }
+    let mirrors = items(config, "Mirrors");
+    if !mirrors.is_empty() {
+        lines.0.push_str(" Registry Mirrors:\n");
+        for mirror in mirrors {
+            lines.0.push_str(&format!("  {}\n", mirror.as_str().unwrap_or_default()));
+        }
+    }
+}
+
+/// A row of the summary of disk usage.
+struct Usage {
+    kind: &'static str,
+    total: usize,
+    active: usize,
+    size: i64,
+    reclaimable: i64,
+}
+
+impl Usage {
+    fn row(&self) -> Row {
+        let mut reclaimable = decimal_size(self.reclaimable as f64, 4);
+        if self.size > 0 && self.kind != "Build Cache" {
+            reclaimable.push_str(&format!(" ({}%)", self.reclaimable.saturating_mul(100) / self.size));
+        }
+        Row::new(
+            vec![
+                ("Type", json!(self.kind)),
+                ("TotalCount", json!(self.total.to_string())),
+                ("Active", json!(self.active.to_string())),
+                ("Size", json!(decimal_size(self.size as f64, 4))),
+                ("Reclaimable", json!(reclaimable)),
+            ],
+            None,
+        )
+    }
+}
+
+/// What the engine's lists come to.
+fn usages(answer: &Value) -> [Usage; 4] {
+    let images = items(answer, "Images");
+    let layers = number(answer, "LayersSize");
+    let used: i64 = images
+        .iter()
+        .filter(|image| number(image, "Containers") > 0 && number(image, "Size") != -1 && number(image, "SharedSize") != -1)
+        .map(|image| number(image, "Size") - number(image, "SharedSize"))
+        .sum();
+    let containers = items(answer, "Containers");
+    let is_active = |container: &&Value| matches!(text(container, "State"), "running" | "paused" | "restarting");
+    let sum = |values: &mut dyn Iterator<Item = &Value>, field: &str| -> i64 { values.map(|value| number(value, field)).sum() };
+    let volumes = items(answer, "Volumes");
+    let size_of = |volume: &&Value| number(volume, "UsageData.Size").max(0);
+    let caches = items(answer, "BuildCache");
+    let in_use = |cache: &&Value| at(cache, "InUse").as_bool().unwrap_or(false);
+    let own: Vec<&Value> = caches.iter().filter(|cache| !at(cache, "Shared").as_bool().unwrap_or(false)).collect();
+    [
+        Usage {
+            kind: "Images",
+            total: images.len(),
+            active: images.iter().filter(|image| number(image, "Containers") > 0).count(),
+            size: layers,
+            reclaimable: layers - used,
+        },
+        Usage {
+            kind: "Containers",
+            total: containers.len(),
+            active: containers.iter().filter(is_active).count(),
+            size: sum(&mut containers.iter(), "SizeRw"),
+            reclaimable: sum(&mut containers.iter().filter(|container| !is_active(container)), "SizeRw"),
+        },
+        Usage {
+            kind: "Local Volumes",
+            total: volumes.len(),
+            active: volumes.iter().filter(|volume| number(volume, "UsageData.RefCount") > 0).count(),
+            size: volumes.iter().map(|volume| size_of(&volume)).sum(),
+            reclaimable: volumes
+                .iter()
+                .filter(|volume| number(volume, "UsageData.RefCount") == 0)
+                .map(|volume| size_of(&volume))
+                .sum(),
+        },
+        Usage {
+            kind: "Build Cache",
+            total: caches.len(),
+            active: caches.iter().filter(in_use).count(),
+            size: own.iter().map(|cache| number(cache, "Size")).sum(),
+            reclaimable: own.iter().filter(|cache| !in_use(cache)).map(|cache| number(cache, "Size")).sum(),
+        },
+    ]
+}
+
+fn df(session: &mut Session, parsed: &Parsed) -> Outcome {
+    let given = parsed.text("format");
+    let verbose = parsed.on("verbose");
+    let answer = session.engine.ask(Ask::get("/system/df"))?;
+    if verbose {
+        return verbose_df(session, given, &answer);
+    }
+    let format = Format::parse(match given {
+        "" | "table" => "table {{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}",
+        format => format,
+    })?;
+    let rows: Vec<Row> = usages(&answer).iter().map(Usage::row).collect();
+    const HEADERS: &[(&str, &str)] = &[
+        ("Type", "TYPE"),
+        ("TotalCount", "TOTAL"),
+        ("Active", "ACTIVE"),
+        ("Size", "SIZE"),
+        ("Reclaimable", "RECLAIMABLE"),
+    ];
+    session.print(&format.write(HEADERS, &rows)?);
+    Ok(exit::SUCCESS)
+}
+
+fn verbose_df(session: &mut Session, given: &str, answer: &Value) -> Outcome {
+    let is_table = matches!(given, "" | "table");
+    let width = if is_table { Width::Short } else { Width::Whole };
+    let image_rows: Vec<Row> = items(answer, "Images")
+        .iter()
+        .map(|image| {
+            let (repository, tag) = images::first_name(image);
+            images::row(image, &repository, &tag, "", width)
+        })
+        .collect();
+    let container_rows: Vec<Row> = items(answer, "Containers")
+        .iter()
+        .map(|container| {
+            // The root file system belongs to the image.
+            let mut container = container.clone();
+            container["SizeRootFs"] = json!(0);
+            listing::row(&container, width)
+        })
+        .collect();
+    let volume_rows: Vec<Row> = items(answer, "Volumes").iter().map(volumes::row).collect();
+    let cache_rows: Vec<Row> = items(answer, "BuildCache").iter().map(cache_row).collect();
+    if !is_table {
+        let source = if given == "json" { "{{json .}}" } else { given };
+        let template =
+            Template::parse(source).map_err(|error| Failure::new(format!("template parsing error: {error}")))?;
+        let plain = |rows: Vec<Row>| -> Vec<Value> { rows.into_iter().map(Row::into_plain).collect() };
+        let data = json!({
+            "Images": plain(image_rows),
+            "Containers": plain(container_rows),
+            "Volumes": plain(volume_rows),
+            "BuildCache": plain(cache_rows),
+        });
+        let text = template.execute(&data).map_err(|error| Failure::new(format!("template parsing error: {error}")))?;
+        session.print(&text);
+        return Ok(exit::SUCCESS);
+    }
+    let write = |source: &str, headers: &[(&str, &str)], rows: &[Row]| Format::parse(source)?.write(headers, rows);
+    let mut out = "Images space usage:\n\n".to_owned();
+    out.push_str(&write(
+        "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}",
+        images::HEADERS,
+        &image_rows,
+    )?);
+    out.push_str("\nContainers space usage:\n\n");
+    out.push_str(&write(
+        "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}",
+        listing::HEADERS,
+        &container_rows,
+    )?);
+    out.push_str("\nLocal Volumes space usage:\n\n");
+    out.push_str(&write("table {{.Name}}\t{{.Links}}\t{{.Size}}", volumes::HEADERS, &volume_rows)?);
+    let [.., cache] = usages(answer);
+    out.push_str(&format!("\nBuild cache usage: {}\n\n", decimal_size(cache.size as f64, 4)));
+    const CACHE_HEADERS: &[(&str, &str)] = &[
+        ("ID", "CACHE ID"),
+        ("CacheType", "CACHE TYPE"),
+        ("Size", "SIZE"),
+        ("CreatedSince", "CREATED"),
+        ("LastUsedSince", "LAST USED"),
+        ("UsageCount", "USAGE"),
+        ("Shared", "SHARED"),
+    ];
+    out.push_str(&write(
+        "table {{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.UsageCount}}\t{{.Shared}}",
+        CACHE_HEADERS,
+        &cache_rows,
+    )?);
+    session.print(&out);
+    Ok(exit::SUCCESS)
+}
+
+fn cache_row(cache: &Value) -> Row {
+    let since = |field: &str| {
+        seconds_of(text(cache, field))
+            .map_or_else(String::new, |seconds| format!("{} ago", human_duration(now() - seconds)))
+    };
+    Row::new(
+        vec![
+            ("ID", json!(short_id(text(cache, "ID")))),
+            ("CacheType", json!(text(cache, "Type"))),
+            ("Size", json!(decimal_size(number(cache, "Size") as f64, 3))),
+            ("CreatedSince", json!(since("CreatedAt"))),
+            ("LastUsedSince", json!(since("LastUsedAt"))),
+            ("UsageCount", json!(number(cache, "UsageCount").to_string())),
+            ("Shared", json!(at(cache, "Shared").as_bool().unwrap_or(false).to_string())),
+        ],
+        None,
+    )
+}
