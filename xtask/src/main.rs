@@ -64,13 +64,20 @@ fn main() -> Result<()> {
         Chore::Tidy => tidy::run(),
         Chore::Pages => pages::write(),
         Chore::Bench(bench) => bench::run(&bench),
-        Chore::Starts { carrack, probe, image, runs } => bench::floor(&carrack, &probe, &image, runs),
+        Chore::Starts {
+            carrack,
+            probe,
+            image,
+            runs,
+        } => bench::floor(&carrack, &probe, &image, runs),
     }
 }
 
 /// The checkout that this program was built from.
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"))
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("/"))
 }
 
 /// What `cargo metadata` says of the workspace, without other people's crates.
@@ -90,5 +97,8 @@ fn metadata() -> Result<serde_json::Value> {
 /// The directory that cargo builds into.
 fn target_dir() -> Result<PathBuf> {
     let metadata = metadata()?;
-    Ok(metadata["target_directory"].as_str().context("no target_directory")?.into())
+    Ok(metadata["target_directory"]
+        .as_str()
+        .context("no target_directory")?
+        .into())
 }

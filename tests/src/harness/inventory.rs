@@ -174,14 +174,18 @@ impl Inventory {
     /// short names drawn at random.
     fn forgive_dockerd(&mut self) {
         self.0.retain(|(kind, name), _| {
-            !matches!(
-                *kind,
-                "descriptor of the daemon" | "file under the exec root"
-            ) && !(*kind == "mount" && name.starts_with("nsfs on /run/docker/"))
-                && !name.contains("containerd/daemon")
-                && !name.ends_with("/committed")
-                && !name.contains("imagedb/metadata")
-                && !name.starts_with("overlay#/l/")
+            let kept = match *kind {
+                "descriptor of the daemon" | "file under the exec root" => true,
+                "mount" => name.starts_with("nsfs on /run/docker/"),
+                "file under the data root" => {
+                    name.contains("containerd/daemon")
+                        || name.ends_with("/committed")
+                        || name.contains("imagedb/metadata")
+                        || name.starts_with("overlay#/l/")
+                }
+                _ => false,
+            };
+            !kept
         });
     }
 }

@@ -83,12 +83,22 @@ impl Engine {
         Self {
             name: "docker",
             client: vec!["docker".into()],
-            env: vec![("DOCKER_HOST", host.into()), ("DOCKER_CONFIG", dir.join("cfg").into())],
+            env: vec![
+                ("DOCKER_HOST", host.into()),
+                ("DOCKER_CONFIG", dir.join("cfg").into()),
+            ],
             process,
             dir,
             version: String::new(),
         }
-        .ready(&["version"], &["version", "--format", "docker {{.Server.Version}}, client {{.Client.Version}}"])
+        .ready(
+            &["version"],
+            &[
+                "version",
+                "--format",
+                "docker {{.Server.Version}}, client {{.Client.Version}}",
+            ],
+        )
     }
 
     fn podman() -> Result<Self> {
@@ -98,8 +108,22 @@ impl Engine {
         let process = spawn(hold, &dir)?;
         let pid = process.id();
         let mut client: Vec<OsString> = vec!["nsenter".into(), "-t".into(), pid.to_string().into()];
-        client.extend(["-n", "-m", "podman", "--runtime=runc", "--cgroup-manager=cgroupfs", "--log-level=error"].map(OsString::from));
-        for (flag, name) in [("--root", "data"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
+        client.extend(
+            [
+                "-n",
+                "-m",
+                "podman",
+                "--runtime=runc",
+                "--cgroup-manager=cgroupfs",
+                "--log-level=error",
+            ]
+            .map(OsString::from),
+        );
+        for (flag, name) in [
+            ("--root", "data"),
+            ("--runroot", "run"),
+            ("--tmpdir", "tmp"),
+        ] {
             client.extend([flag.into(), dir.join(name).into_os_string()]);
         }
         // Its own namespaces are there once `sleep` is.
@@ -110,21 +134,36 @@ impl Engine {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Self { name: "podman", client, env: Vec::new(), process, dir, version: String::new() }
-            .ready(&["info"], &["--version"])
+        Self {
+            name: "podman",
+            client,
+            env: Vec::new(),
+            process,
+            dir,
+            version: String::new(),
+        }
+        .ready(&["info"], &["--version"])
     }
 
     /// Waits for an answer, notes the version, loads busybox.
     fn ready(mut self, asks: &[&str], version: &[&str]) -> Result<Self> {
         let end = Instant::now() + ENGINE_BOUND;
         loop {
-            let out = self.command(asks).stdout(Stdio::null()).stderr(Stdio::piped()).output()?;
+            let out = self
+                .command(asks)
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .output()?;
             if out.status.success() {
                 break;
             }
             if Instant::now() > end || matches!(self.process.try_wait(), Ok(Some(_))) {
                 let log = fs::read_to_string(self.log()).unwrap_or_default();
-                bail!("{} does not answer: {}{log}", self.name, String::from_utf8_lossy(&out.stderr));
+                bail!(
+                    "{} does not answer: {}{log}",
+                    self.name,
+                    String::from_utf8_lossy(&out.stderr)
+                );
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -138,7 +177,10 @@ impl Engine {
     /// A command of its client.
     pub(super) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.client[0]);
-        command.args(&self.client[1..]).args(args).envs(self.env.iter().cloned());
+        command
+            .args(&self.client[1..])
+            .args(args)
+            .envs(self.env.iter().cloned());
         command
     }
 
@@ -146,7 +188,10 @@ impl Engine {
     pub(super) fn docker_client(&self, args: &[&str]) -> Option<Command> {
         let (_, host) = self.env.iter().find(|(k, _)| k.ends_with("_HOST"))?;
         let mut command = Command::new("docker");
-        command.args(args).env("DOCKER_HOST", host).env("DOCKER_CONFIG", self.dir.join("cfg"));
+        command
+            .args(args)
+            .env("DOCKER_HOST", host)
+            .env("DOCKER_CONFIG", self.dir.join("cfg"));
         Some(command)
     }
 
@@ -154,7 +199,11 @@ impl Engine {
     pub(super) fn text(&self, args: &[&str]) -> Result<String> {
         let out = self.command(args).stdin(Stdio::null()).output()?;
         if !out.status.success() {
-            bail!("{} {args:?}: {}", self.name, String::from_utf8_lossy(&out.stderr));
+            bail!(
+                "{} {args:?}: {}",
+                self.name,
+                String::from_utf8_lossy(&out.stderr)
+            );
         }
         Ok(String::from_utf8_lossy(&out.stdout).trim().to_owned())
     }
@@ -196,7 +245,10 @@ impl Drop for Engine {
         if let Err(error) = self.sweep() {
             eprintln!("{}: {error:#}", self.name);
         }
-        if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
+        if let Some(pid) = i32::try_from(self.process.id())
+            .ok()
+            .and_then(Pid::from_raw)
+        {
             let _gone = kill_process(pid, Signal::TERM);
         }
         let end = Instant::now() + ENGINE_BOUND;
@@ -213,7 +265,10 @@ impl Drop for Engine {
 }
 
 fn place(name: &str) -> Result<PathBuf> {
-    let dir = PathBuf::from(format!("/var/tmp/carrack-bench-{}-{name}", std::process::id()));
+    let dir = PathBuf::from(format!(
+        "/var/tmp/carrack-bench-{}-{name}",
+        std::process::id()
+    ));
     fs::create_dir_all(dir.join("cfg")).with_context(|| format!("making {}", dir.display()))?;
     Ok(dir)
 }
@@ -221,7 +276,9 @@ fn place(name: &str) -> Result<PathBuf> {
 /// A program in network and mount namespaces of its own; its pid is the child's.
 fn placed(program: &Path) -> Command {
     let mut command = Command::new("unshare");
-    command.args(["--net", "--mount", "sh", "-c", PLACE, "sh"]).arg(program);
+    command
+        .args(["--net", "--mount", "sh", "-c", PLACE, "sh"])
+        .arg(program);
     command
 }
 

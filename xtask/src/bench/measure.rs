@@ -8,12 +8,22 @@ use anyhow::{Context, Result, bail};
 
 /// Wall time of a command from before its fork to after its end.
 pub(super) fn time(command: &mut Command) -> Result<Duration> {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     let start = Instant::now();
-    let out = command.spawn().with_context(|| format!("starting {command:?}"))?.wait_with_output()?;
+    let out = command
+        .spawn()
+        .with_context(|| format!("starting {command:?}"))?
+        .wait_with_output()?;
     let took = start.elapsed();
     if !out.status.success() {
-        bail!("{command:?}: {}: {}", out.status, String::from_utf8_lossy(&out.stderr));
+        bail!(
+            "{command:?}: {}: {}",
+            out.status,
+            String::from_utf8_lossy(&out.stderr)
+        );
     }
     Ok(took)
 }
@@ -31,7 +41,11 @@ pub(super) fn spread(times: &[Duration]) -> Spread {
     let mut ms: Vec<f64> = times.iter().map(|t| t.as_secs_f64() * 1e3).collect();
     ms.sort_by(f64::total_cmp);
     let at = |index: usize| ms.get(index).copied().unwrap_or_default();
-    Spread { median_ms: median(&ms), min_ms: at(0), max_ms: at(ms.len().saturating_sub(1)) }
+    Spread {
+        median_ms: median(&ms),
+        min_ms: at(0),
+        max_ms: at(ms.len().saturating_sub(1)),
+    }
 }
 
 /// Median of sorted figures; zero when there is none.
@@ -52,13 +66,15 @@ pub(super) fn available_kib() -> Result<u64> {
 /// Proportional and private memory of a process, in KiB.
 pub(super) fn pss_and_private_kib(pid: u32) -> Result<(u64, u64)> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let private =
-        field_kib(&text, "Private_Clean:")? + field_kib(&text, "Private_Dirty:")?;
+    let private = field_kib(&text, "Private_Clean:")? + field_kib(&text, "Private_Dirty:")?;
     Ok((field_kib(&text, "Pss:")?, private))
 }
 
 fn field_kib(text: &str, name: &str) -> Result<u64> {
-    let line = text.lines().find_map(|l| l.strip_prefix(name)).context("a field is missing")?;
+    let line = text
+        .lines()
+        .find_map(|l| l.strip_prefix(name))
+        .context("a field is missing")?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
@@ -70,9 +86,17 @@ pub(super) fn tree(root: u32) -> Vec<(u32, String)> {
         if let Ok(name) = fs::read_to_string(format!("/proc/{pid}/comm")) {
             found.push((pid, name.trim().to_owned()));
         }
-        for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        for task in fs::read_dir(format!("/proc/{pid}/task"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            queue.extend(children.split_whitespace().filter_map(|p| p.parse::<u32>().ok()));
+            queue.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|p| p.parse::<u32>().ok()),
+            );
         }
     }
     found
@@ -80,11 +104,19 @@ pub(super) fn tree(root: u32) -> Vec<(u32, String)> {
 
 /// Processes in the mount namespace of `pid`, however they were reparented.
 pub(super) fn in_mount_namespace_of(pid: u32) -> Vec<(u32, String)> {
-    let Ok(wanted) = fs::read_link(format!("/proc/{pid}/ns/mnt")) else { return Vec::new() };
+    let Ok(wanted) = fs::read_link(format!("/proc/{pid}/ns/mnt")) else {
+        return Vec::new();
+    };
     all_pids()
         .filter(|p| fs::read_link(format!("/proc/{p}/ns/mnt")).is_ok_and(|ns| ns == wanted))
         .filter_map(|p| {
-            Some((p, fs::read_to_string(format!("/proc/{p}/comm")).ok()?.trim().to_owned()))
+            Some((
+                p,
+                fs::read_to_string(format!("/proc/{p}/comm"))
+                    .ok()?
+                    .trim()
+                    .to_owned(),
+            ))
         })
         .collect()
 }

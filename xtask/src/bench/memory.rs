@@ -30,7 +30,10 @@ pub(super) fn density(engines: &mut [Engine], count: usize) -> Result<Table> {
         }
         settle()?;
         let each = before.saturating_sub(available_kib()?) / count as u64;
-        rows.push(Row::kib(format!("{}: the machine's memory, a container", engine.name), each));
+        rows.push(Row::kib(
+            format!("{}: the machine's memory, a container", engine.name),
+            each,
+        ));
         let (processes, private) = beside(engine);
         if processes > 0 {
             rows.push(Row::kib(
@@ -50,7 +53,10 @@ pub(super) fn density(engines: &mut [Engine], count: usize) -> Result<Table> {
 
 /// Number and private KiB of the processes beside containers.
 fn beside(engine: &Engine) -> (usize, u64) {
-    let names = BESIDE.iter().find(|(e, _)| *e == engine.name).map_or(&[][..], |(_, n)| *n);
+    let names = BESIDE
+        .iter()
+        .find(|(e, _)| *e == engine.name)
+        .map_or(&[][..], |(_, n)| *n);
     // Reparented ones are no descendants any more, but stay in the mount namespace.
     let mut all = in_mount_namespace_of(engine.place_pid());
     all.extend(tree(engine.place_pid()));
@@ -58,7 +64,9 @@ fn beside(engine: &Engine) -> (usize, u64) {
     all.dedup();
     let found: Vec<u64> = all
         .iter()
-        .filter(|(pid, comm)| *pid != engine.place_pid() && names.iter().any(|n| comm.starts_with(n)))
+        .filter(|(pid, comm)| {
+            *pid != engine.place_pid() && names.iter().any(|n| comm.starts_with(n))
+        })
         .filter_map(|(pid, _)| Some(pss_and_private_kib(*pid).ok()?.1))
         .collect();
     (found.len(), found.iter().sum())
@@ -71,11 +79,17 @@ pub(super) fn daemon(engines: &mut [Engine], runs: usize) -> Result<Table> {
         if engine.daemon_pid().is_none() {
             continue;
         }
-        rows.push(Row::kib(format!("{}: PSS at start", engine.name), daemon_pss(engine)?));
+        rows.push(Row::kib(
+            format!("{}: PSS at start", engine.name),
+            daemon_pss(engine)?,
+        ));
         for _ in 0..runs {
             engine.text(&["run", "--rm", "busybox", "true"])?;
         }
-        rows.push(Row::kib(format!("{}: after {runs} runs", engine.name), daemon_pss(engine)?));
+        rows.push(Row::kib(
+            format!("{}: after {runs} runs", engine.name),
+            daemon_pss(engine)?,
+        ));
         load_large(engine)?;
         rows.push(Row::kib(
             format!("{}: and after loading {LOAD_MIB} MiB", engine.name),
@@ -106,10 +120,17 @@ fn load_large(engine: &Engine) -> Result<()> {
     let dir = format!("/var/tmp/carrack-bench-load-{}", std::process::id());
     fs::create_dir_all(&dir)?;
     let made = Command::new("dd")
-        .args(["if=/dev/urandom", &format!("of={dir}/blob"), "bs=1M", &format!("count={LOAD_MIB}")])
+        .args([
+            "if=/dev/urandom",
+            &format!("of={dir}/blob"),
+            "bs=1M",
+            &format!("count={LOAD_MIB}"),
+        ])
         .stderr(Stdio::null())
         .status()?;
-    let packed = Command::new("tar").args(["-C", &dir, "-cf", &format!("{dir}/layer.tar"), "blob"]).status()?;
+    let packed = Command::new("tar")
+        .args(["-C", &dir, "-cf", &format!("{dir}/layer.tar"), "blob"])
+        .status()?;
     if !(made.success() && packed.success()) {
         bail!("making a large layer in {dir} failed");
     }

@@ -38,24 +38,46 @@ impl Row {
 
     pub(super) fn total(what: impl Into<String>, time: Duration) -> Self {
         let s = time.as_secs_f64();
-        Self { what: what.into(), figure: format!("{s:.2} s"), value: s, spread: String::new() }
+        Self {
+            what: what.into(),
+            figure: format!("{s:.2} s"),
+            value: s,
+            spread: String::new(),
+        }
     }
 
     pub(super) fn kib(what: impl Into<String>, kib: u64) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "KiB of one machine fit a double")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "KiB of one machine fit a double"
+        )]
         let value = kib as f64;
-        Self { what: what.into(), figure: format!("{kib} KiB"), value, spread: String::new() }
+        Self {
+            what: what.into(),
+            figure: format!("{kib} KiB"),
+            value,
+            spread: String::new(),
+        }
     }
 
     /// Engine and kind of the row: what it may be compared with.
     fn kind(&self) -> (&str, &str) {
-        self.what.split_once([' ', ':']).map_or((self.what.as_str(), ""), |(e, k)| (e.trim_end_matches(':'), k.trim()))
+        self.what
+            .split_once([' ', ':'])
+            .map_or((self.what.as_str(), ""), |(e, k)| {
+                (e.trim_end_matches(':'), k.trim())
+            })
     }
 }
 
 /// The table as Markdown, with ratios against docker's row of the same kind.
 pub(super) fn render(table: &Table, versions: &[String]) -> String {
-    let mut text = format!("## {}\n\n{}\n{}\n\n", table.title, table.note, machine(versions));
+    let mut text = format!(
+        "## {}\n\n{}\n{}\n\n",
+        table.title,
+        table.note,
+        machine(versions)
+    );
     text.push_str("| what | median | range | docker ÷ this |\n|---|---:|---:|---:|\n");
     for row in &table.rows {
         let (_, kind) = row.kind();
@@ -64,8 +86,11 @@ pub(super) fn render(table: &Table, versions: &[String]) -> String {
             Some(peer) if row.value > 0.0 => format!("{:.1}", peer.value / row.value),
             _ => String::new(),
         };
-        let _infallible =
-            writeln!(text, "| {} | {} | {} | {ratio} |", row.what, row.figure, row.spread);
+        let _infallible = writeln!(
+            text,
+            "| {} | {} | {} | {ratio} |",
+            row.what, row.figure, row.spread
+        );
     }
     text
 }
@@ -73,10 +98,17 @@ pub(super) fn render(table: &Table, versions: &[String]) -> String {
 /// Machine, date, versions.
 fn machine(versions: &[String]) -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|l| l.strip_prefix("model name")).unwrap_or("?");
+    let model = cpu
+        .lines()
+        .find_map(|l| l.strip_prefix("model name"))
+        .unwrap_or("?");
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let date = Command::new("date").args(["-u", "+%Y-%m-%d %H:%M UTC"]).output();
-    let date = date.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default();
+    let date = Command::new("date")
+        .args(["-u", "+%Y-%m-%d %H:%M UTC"])
+        .output();
+    let date = date
+        .map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned())
+        .unwrap_or_default();
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let cpus = cpu.matches("processor\t").count();
     format!(
@@ -92,13 +124,22 @@ fn machine(versions: &[String]) -> String {
 pub(super) fn write(name: &str, text: &str) -> Result<()> {
     let path = crate::root().join("docs/benchmarks.md");
     let page = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    fs::write(&path, replace(&page, name, text)?).with_context(|| format!("writing {}", path.display()))
+    fs::write(&path, replace(&page, name, text)?)
+        .with_context(|| format!("writing {}", path.display()))
 }
 
 fn replace(page: &str, name: &str, text: &str) -> Result<String> {
-    let (open, close) = (format!("<!-- bench {name} -->\n"), format!("<!-- end {name} -->"));
-    let start = page.find(&open).with_context(|| format!("no mark {open:?}"))? + open.len();
-    let end = page.find(&close).with_context(|| format!("no mark {close:?}"))?;
+    let (open, close) = (
+        format!("<!-- bench {name} -->\n"),
+        format!("<!-- end {name} -->"),
+    );
+    let start = page
+        .find(&open)
+        .with_context(|| format!("no mark {open:?}"))?
+        + open.len();
+    let end = page
+        .find(&close)
+        .with_context(|| format!("no mark {close:?}"))?;
     Ok(format!("{}{text}{}", &page[..start], &page[end..]))
 }
 
@@ -109,14 +150,31 @@ mod tests {
     #[test]
     fn a_section_is_replaced_and_nothing_else() {
         let page = "a\n<!-- bench x -->\nold\n<!-- end x -->\nb\n";
-        assert_eq!(replace(page, "x", "new\n").unwrap(), "a\n<!-- bench x -->\nnew\n<!-- end x -->\nb\n");
+        assert_eq!(
+            replace(page, "x", "new\n").unwrap(),
+            "a\n<!-- bench x -->\nnew\n<!-- end x -->\nb\n"
+        );
         assert!(replace(page, "y", "").is_err());
     }
 
     #[test]
     fn ratios_are_against_docker() {
-        let row = |what: &str, ms| Row::time(what, Spread { median_ms: ms, min_ms: ms, max_ms: ms });
-        let table = Table { name: "start", title: "T", note: String::new(), rows: vec![row("carrack run x", 5.0), row("docker run x", 400.0)] };
+        let row = |what: &str, ms| {
+            Row::time(
+                what,
+                Spread {
+                    median_ms: ms,
+                    min_ms: ms,
+                    max_ms: ms,
+                },
+            )
+        };
+        let table = Table {
+            name: "start",
+            title: "T",
+            note: String::new(),
+            rows: vec![row("carrack run x", 5.0), row("docker run x", 400.0)],
+        };
         assert!(render(&table, &[]).contains("| carrack run x | 5.00 ms | 5.0–5.0 | 80.0 |"));
     }
 }

@@ -21,15 +21,26 @@ pub(super) fn start(engines: &mut [Engine], rounds: usize) -> Result<Table> {
     let mut kinds: Vec<(String, Make)> = Vec::new();
     let args = ["run", "--rm", "busybox", "true"];
     for (index, engine) in engines.iter().enumerate() {
-        kinds.push((format!("{} run --rm busybox true", engine.name), Box::new(move |e| e[index].command(&args))));
+        kinds.push((
+            format!("{} run --rm busybox true", engine.name),
+            Box::new(move |e| e[index].command(&args)),
+        ));
         if engine.name == "carrack" {
             kinds.push((
                 "docker run --rm busybox true, on carrack".into(),
-                Box::new(move |e| e[index].docker_client(&args).unwrap_or_else(|| e[index].command(&args))),
+                Box::new(move |e| {
+                    e[index]
+                        .docker_client(&args)
+                        .unwrap_or_else(|| e[index].command(&args))
+                }),
             ));
             kinds.push((
                 "docker version, on carrack".into(),
-                Box::new(move |e| e[index].docker_client(&["version"]).unwrap_or_else(|| e[index].command(&["version"]))),
+                Box::new(move |e| {
+                    e[index]
+                        .docker_client(&["version"])
+                        .unwrap_or_else(|| e[index].command(&["version"]))
+                }),
             ));
         }
     }
@@ -39,7 +50,11 @@ pub(super) fn start(engines: &mut [Engine], rounds: usize) -> Result<Table> {
             into.push(time(&mut (kind.1)(engines))?);
         }
     }
-    let rows = kinds.into_iter().zip(&times).map(|((name, _), t)| Row::time(name, spread(t))).collect();
+    let rows = kinds
+        .into_iter()
+        .zip(&times)
+        .map(|((name, _), t)| Row::time(name, spread(t)))
+        .collect();
     Ok(Table {
         name: "start",
         title: "One start, from the caller's fork to its prompt",
@@ -80,12 +95,18 @@ pub(super) fn bulk(engines: &mut [Engine], count: usize) -> Result<Table> {
         for _ in 0..count {
             time(&mut engine.command(&["run", "-d", "busybox", "sleep", "100000"]))?;
         }
-        rows.push(Row::total(format!("{}: {count} × run -d, one after the other", engine.name), begun.elapsed()));
+        rows.push(Row::total(
+            format!("{}: {count} × run -d, one after the other", engine.name),
+            begun.elapsed(),
+        ));
         engine.sweep()?;
     }
     for engine in engines.iter() {
         let took = at_once(engine)?;
-        rows.push(Row::total(format!("{}: {AT_ONCE} × run -d, {IN_FLIGHT} in flight", engine.name), took));
+        rows.push(Row::total(
+            format!("{}: {AT_ONCE} × run -d, {IN_FLIGHT} in flight", engine.name),
+            took,
+        ));
         engine.sweep()?;
     }
     Ok(Table {
@@ -111,7 +132,9 @@ fn at_once(engine: &Engine) -> Result<Duration> {
             })
             .collect();
         for worker in workers {
-            worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??;
+            worker
+                .join()
+                .map_err(|_| anyhow::anyhow!("a worker panicked"))??;
         }
         anyhow::Ok(())
     })?;
@@ -125,11 +148,25 @@ pub(crate) fn floor(carrack: &Path, probe: &Path, image: &str, runs: usize) -> R
     for n in 1..=runs {
         let floor = time(Command::new(probe).arg("true"))?;
         let start = time(Command::new(carrack).args(["run", "--rm", image, "true"]))?;
-        println!("{n:>4}  {:>7.2} ms  {:>7.2} ms", floor.as_secs_f64() * 1e3, start.as_secs_f64() * 1e3);
+        println!(
+            "{n:>4}  {:>7.2} ms  {:>7.2} ms",
+            floor.as_secs_f64() * 1e3,
+            start.as_secs_f64() * 1e3
+        );
         bare.push(floor);
         contained.push(start);
     }
-    let (Spread { median_ms: floor, .. }, Spread { median_ms: start, .. }) = (spread(&bare), spread(&contained));
-    println!("median {floor:.2} ms bare, {start:.2} ms as a container (client, isolation, network, removal): {:.2} ms more", start - floor);
+    let (
+        Spread {
+            median_ms: floor, ..
+        },
+        Spread {
+            median_ms: start, ..
+        },
+    ) = (spread(&bare), spread(&contained));
+    println!(
+        "median {floor:.2} ms bare, {start:.2} ms as a container (client, isolation, network, removal): {:.2} ms more",
+        start - floor
+    );
     Ok(())
 }

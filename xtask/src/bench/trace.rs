@@ -17,7 +17,9 @@ pub(super) fn run(carrack: &Path, rounds: usize) -> Result<()> {
     let engine = Engine::carrack(carrack, &[("CARRACK_TRACE", "start")])?;
     let mut times = Vec::new();
     for _ in 0..rounds {
-        times.push(time(&mut engine.command(&["run", "--rm", "busybox", "true"]))?);
+        times.push(time(
+            &mut engine.command(&["run", "--rm", "busybox", "true"]),
+        )?);
     }
     let (order, steps) = parse(&fs::read_to_string(engine.log())?);
     if order.is_empty() {
@@ -27,16 +29,27 @@ pub(super) fn run(carrack: &Path, rounds: usize) -> Result<()> {
     for step in order {
         let mut us = steps.get(&step).cloned().unwrap_or_default();
         us.sort_by(f64::total_cmp);
-        println!("{step:<24} {:>10.0} {:>10.0}", median(&us), us.last().copied().unwrap_or_default());
+        println!(
+            "{step:<24} {:>10.0} {:>10.0}",
+            median(&us),
+            us.last().copied().unwrap_or_default()
+        );
     }
-    println!("{:<24} {:>10.0}", "seen by the caller", spread(&times).median_ms * 1e3);
+    println!(
+        "{:<24} {:>10.0}",
+        "seen by the caller",
+        spread(&times).median_ms * 1e3
+    );
     Ok(())
 }
 
 /// Steps in order of their first appearance, and the microseconds of each.
 fn parse(log: &str) -> (Vec<String>, HashMap<String, Vec<f64>>) {
     let (mut order, mut steps) = (Vec::new(), HashMap::<String, Vec<f64>>::new());
-    for line in log.lines().filter_map(|l| l.strip_prefix("carrack-trace start ")) {
+    for line in log
+        .lines()
+        .filter_map(|l| l.strip_prefix("carrack-trace start "))
+    {
         for (step, us) in line.split(' ').filter_map(|w| w.split_once('=')) {
             let Ok(us) = us.parse() else { continue };
             if !steps.contains_key(step) {
@@ -54,7 +67,9 @@ mod tests {
 
     #[test]
     fn lines_of_the_daemon() {
-        let (order, steps) = parse("noise\ncarrack-trace start ab a=1 b=20 total=21\ncarrack-trace start cd a=3 total=9\n");
+        let (order, steps) = parse(
+            "noise\ncarrack-trace start ab a=1 b=20 total=21\ncarrack-trace start cd a=3 total=9\n",
+        );
         assert_eq!(order, ["a", "b", "total"]);
         assert_eq!(steps["a"], [1.0, 3.0]);
     }
