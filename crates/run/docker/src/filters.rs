@@ -86,6 +86,13 @@ impl Filters {
         self.0.is_empty()
     }
 
+    /// All keys with their values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.0
+            .iter()
+            .map(|(key, values)| (key.as_str(), values.as_slice()))
+    }
+
     /// Adds a value, as if it had been given.
     pub fn add(&mut self, key: &str, value: &str) {
         self.0

@@ -88,6 +88,14 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// After so many restarts, which the daemon was told of by its record.
+    pub fn after(restarts: u64) -> Self {
+        Self {
+            delay: None,
+            restarts,
+        }
+    }
+
     /// After an end that nobody asked for: how long to wait before the next
     /// start, or nothing when there is none.
     pub fn after_exit(

@@ -54,8 +54,8 @@ pub enum MountError {
     #[error("Duplicate mount point: {0}")]
     Duplicate(String),
     /// A kind that is not done yet: an entry of `docs/not-yet.md`.
-    #[error("mounts of type image")]
-    Image,
+    #[error("{}", crate::not_yet::sentence(.0))]
+    NotYet(&'static str),
 }
 
 /// Parses `-v`: `destination`, `source:destination` or
@@ -125,7 +125,7 @@ pub fn parse_mount(mount: &Mount) -> Result<MountPoint, MountError> {
         MountKind::Bind => "BindOptions",
         MountKind::Volume => "VolumeOptions",
         MountKind::Tmpfs => "TmpfsOptions",
-        MountKind::Image => return Err(MountError::Image),
+        MountKind::Image => return Err(MountError::NotYet("image-mount")),
         MountKind::Absent | MountKind::Other(_) => {
             return Err(refused("mount type unknown".to_owned()));
         }
@@ -208,9 +208,11 @@ fn volume_point(mount: &Mount, point: &mut MountPoint) -> Result<(), String> {
         if !is_local(&options.subpath) {
             return Err("subpath must be a relative path within the volume".to_owned());
         }
+        // A container that writes to the volume could replace the directory
+        // by a symlink between two starts.
+        return Err(crate::not_yet::sentence("volume-subpath").to_owned());
     }
     point.volume.clone_from(&mount.source);
-    point.subpath = options.subpath;
     point.copy_up = !options.no_copy;
     point.labels = options.labels.unwrap_or_default();
     let driver = options.driver_config.unwrap_or_default();

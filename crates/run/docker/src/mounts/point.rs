@@ -24,8 +24,6 @@ pub struct MountPoint {
     pub driver_options: BTreeMap<String, String>,
     /// Labels of a volume that is made now.
     pub labels: BTreeMap<String, String>,
-    /// Path inside the volume.
-    pub subpath: String,
     /// Fill an empty volume from the image.
     pub copy_up: bool,
     /// Whether it is read-only.

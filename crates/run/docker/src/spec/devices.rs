@@ -67,12 +67,17 @@ pub(super) fn devices(host: &HostConfig, found: &dyn DeviceNodes) -> Result<Devi
 fn privileged(found: &dyn DeviceNodes) -> Result<Devices, Invalid> {
     /// Directories of the host's `/dev` that a container has its own of.
     const OWN: [&str; 6] = [
-        "/dev/pts/", "/dev/shm/", "/dev/fd/", "/dev/mqueue/", "/dev/.lxc/", "/dev/.lxd-mounts/",
+        "/dev/pts/",
+        "/dev/shm/",
+        "/dev/fd/",
+        "/dev/mqueue/",
+        "/dev/.lxc/",
+        "/dev/.lxd-mounts/",
     ];
     const OWN_NODES: [&str; 2] = ["/dev/console", "/dev/ptmx"];
-    let nodes = found.below("/dev", NODES_MAX).map_err(|error| {
-        Invalid::rule(format!("error gathering devices of the host: {error}"))
-    })?;
+    let nodes = found
+        .below("/dev", NODES_MAX)
+        .map_err(|error| Invalid::rule(format!("error gathering devices of the host: {error}")))?;
     let nodes = nodes
         .into_iter()
         .flatten()
@@ -195,7 +200,9 @@ mod tests {
     fn rules() {
         let rule = parse_rule("c 42:* rmw").expect("good");
         assert_eq!((rule.major, rule.minor), (Some(42), Some(-1)));
-        for bad in ["", "foo", "c 1:2", "x 1:2 r", "c 1 r", "c a:1 r", "c 1:1 rx", "c 1:1 ", "c -1:1 r"] {
+        for bad in [
+            "", "foo", "c 1:2", "x 1:2 r", "c 1 r", "c a:1 r", "c 1:1 rx", "c 1:1 ", "c -1:1 r",
+        ] {
             assert!(parse_rule(bad).is_err(), "{bad}");
         }
     }

@@ -2,8 +2,7 @@
 
 use crate::config::ContainerConfig;
 
-const DEFAULT_PATH: &str =
-    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Docker's own variables with the configured ones over them. `HOME` follows
 /// from the user, who is looked up in the container.
@@ -29,7 +28,10 @@ pub fn exec_environment(container: &[String], exec: &[String], terminal: bool) -
 
 /// The list without names that stand alone: they took something out.
 pub fn without_bare_names(env: &[String]) -> Vec<String> {
-    env.iter().filter(|variable| variable.contains('=')).cloned().collect()
+    env.iter()
+        .filter(|variable| variable.contains('='))
+        .cloned()
+        .collect()
 }
 
 /// A later value replaces an earlier one in its place; a name without a value
@@ -67,7 +69,10 @@ mod tests {
             tty: true,
             ..ContainerConfig::default()
         };
-        assert_eq!(environment(&config, "h"), ["PATH=/bin", "TERM=xterm", "A=b=c"]);
+        assert_eq!(
+            environment(&config, "h"),
+            ["PATH=/bin", "TERM=xterm", "A=b=c"]
+        );
     }
 
     #[test]
@@ -77,7 +82,10 @@ mod tests {
             exec_environment(&container, &strings(&["A=2", "B=3"]), true),
             ["PATH=/bin", "A=2", "TERM=xterm", "B=3"]
         );
-        assert_eq!(exec_environment(&container, &strings(&["A"]), false), ["PATH=/bin"]);
+        assert_eq!(
+            exec_environment(&container, &strings(&["A"]), false),
+            ["PATH=/bin"]
+        );
         assert_eq!(without_bare_names(&strings(&["A", "B=1"])), ["B=1"]);
     }
 }

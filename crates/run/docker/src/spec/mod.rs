@@ -140,7 +140,8 @@ pub fn fill_defaults(host: &mut HostConfig, facts: &HostFacts) {
         host.masked_paths.get_or_insert_default();
         host.readonly_paths.get_or_insert_default();
     } else {
-        host.masked_paths.get_or_insert_with(|| masked_paths(facts.cpus));
+        host.masked_paths
+            .get_or_insert_with(|| masked_paths(facts.cpus));
         host.readonly_paths
             .get_or_insert_with(|| READONLY_PATHS.map(str::to_owned).to_vec());
     }
@@ -151,17 +152,17 @@ pub fn fill_defaults(host: &mut HostConfig, facts: &HostFacts) {
 fn masked_paths(cpus: u32) -> Vec<String> {
     /// CPUs whose file is masked; the list is kept in every record.
     const CPUS_MAX: u32 = 256;
-    let fixed = MASKED_PATHS.iter().chain([&MASKED_DEVICES]).map(|path| (*path).to_owned());
+    let fixed = MASKED_PATHS
+        .iter()
+        .chain([&MASKED_DEVICES])
+        .map(|path| (*path).to_owned());
     let throttles = (0..cpus.min(CPUS_MAX))
         .map(|cpu| format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle"));
     fixed.chain(throttles).collect()
 }
 
 /// Makes the container.
-pub fn translate(
-    request: Request<'_>,
-    around: &Surroundings<'_>,
-) -> Result<NewContainer, Invalid> {
+pub fn translate(request: Request<'_>, around: &Surroundings<'_>) -> Result<NewContainer, Invalid> {
     let (config, host) = (request.config, request.host_config);
     let security = security_options(host)?;
     let namespaces = namespaces(config, host, around)?;
@@ -339,7 +340,8 @@ fn sysctls(
             ("net.ipv4.ping_group_range", "0 2147483647"),
         ];
         for (name, value) in own {
-            all.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+            all.entry(name.to_owned())
+                .or_insert_with(|| value.to_owned());
         }
     }
     all
@@ -365,7 +367,10 @@ fn network(request: &Request<'_>, mode: &NetworkMode) -> Result<NetworkRequest, 
     Ok(NetworkRequest {
         ports,
         extra_hosts,
-        dns_servers: list(&host.dns).iter().filter_map(|text| text.parse().ok()).collect(),
+        dns_servers: list(&host.dns)
+            .iter()
+            .filter_map(|text| text.parse().ok())
+            .collect(),
         dns_search: list(&host.dns_search),
         dns_options: list(&host.dns_options),
         endpoint_name: request.name.to_owned(),
@@ -380,7 +385,9 @@ fn port_request(publish: ports::Publish) -> PortRequest {
             Transport::Udp => Protocol::Udp,
             Transport::Sctp => Protocol::Sctp,
         },
-        host_ip: publish.host_ip.filter(|address| !address.is_unspecified() || address.is_ipv4()),
+        host_ip: publish
+            .host_ip
+            .filter(|address| !address.is_unspecified() || address.is_ipv4()),
         host_port: match publish.host_ports {
             None => HostPort::Ephemeral,
             Some((first, last)) if first == last => HostPort::Exact(first),
@@ -391,13 +398,35 @@ fn port_request(publish: ports::Publish) -> PortRequest {
 
 /// Drivers that Docker has and Carrack has not.
 const OTHER_LOG_DRIVERS: [&str; 9] = [
-    "syslog", "journald", "gelf", "fluentd", "awslogs", "splunk", "etwlogs", "gcplogs", "logentries",
+    "syslog",
+    "journald",
+    "gelf",
+    "fluentd",
+    "awslogs",
+    "splunk",
+    "etwlogs",
+    "gcplogs",
+    "logentries",
 ];
 const JSON_FILE_OPTIONS: [&str; 10] = [
-    "max-file", "max-size", "compress", "labels", "labels-regex", "env", "env-regex", "tag", "mode",
+    "max-file",
+    "max-size",
+    "compress",
+    "labels",
+    "labels-regex",
+    "env",
+    "env-regex",
+    "tag",
+    "mode",
     "max-buffer-size",
 ];
-const LOCAL_OPTIONS: [&str; 5] = ["max-file", "max-size", "compress", "mode", "max-buffer-size"];
+const LOCAL_OPTIONS: [&str; 5] = [
+    "max-file",
+    "max-size",
+    "compress",
+    "mode",
+    "max-buffer-size",
+];
 
 /// Where output goes.
 pub fn log_policy(host: &HostConfig) -> Result<LogPolicy, Invalid> {
@@ -407,7 +436,7 @@ pub fn log_policy(host: &HostConfig) -> Result<LogPolicy, Invalid> {
         "local" => LOCAL_OPTIONS.as_slice(),
         "none" => return Ok(LogPolicy::None),
         other if OTHER_LOG_DRIVERS.contains(&other) => {
-            return Err(Invalid::NotYet("log drivers other than json-file and local"));
+            return Err(Invalid::NotYet("log-driver"));
         }
         other => {
             return Err(Invalid::rule(format!(
@@ -427,9 +456,9 @@ pub fn log_policy(host: &HostConfig) -> Result<LogPolicy, Invalid> {
     let option = |name: &str| config.config.as_ref().and_then(|options| options.get(name));
     let max_size_bytes = match option("max-size").map(String::as_str) {
         None | Some("-1") => LOG_FILE_BYTES,
-        Some(text) => crate::units::parse_bytes(text).filter(|bytes| *bytes > 0).ok_or_else(|| {
-            Invalid::rule(format!("invalid size for max-size: '{text}'"))
-        })?,
+        Some(text) => crate::units::parse_bytes(text)
+            .filter(|bytes| *bytes > 0)
+            .ok_or_else(|| Invalid::rule(format!("invalid size for max-size: '{text}'")))?,
     };
     let max_files = match option("max-file") {
         None if option("max-size").is_some() && config.driver != "local" => 1,

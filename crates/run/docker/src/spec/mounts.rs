@@ -10,7 +10,12 @@ use crate::mounts::{MountPoint, PointKind};
 /// destination, type, source, options.
 const DEFAULT: [(&str, &str, &str, &str); 6] = [
     ("/proc", "proc", "proc", "nosuid,noexec,nodev"),
-    ("/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
+    (
+        "/dev",
+        "tmpfs",
+        "tmpfs",
+        "nosuid,strictatime,mode=755,size=65536k",
+    ),
     (
         "/dev/pts",
         "devpts",
@@ -18,7 +23,12 @@ const DEFAULT: [(&str, &str, &str, &str); 6] = [
         "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5",
     ),
     ("/sys", "sysfs", "sysfs", "nosuid,noexec,nodev,ro"),
-    ("/sys/fs/cgroup", "cgroup", "cgroup", "ro,nosuid,noexec,nodev"),
+    (
+        "/sys/fs/cgroup",
+        "cgroup",
+        "cgroup",
+        "ro,nosuid,noexec,nodev",
+    ),
     ("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
 ];
 
@@ -94,7 +104,9 @@ fn mount(point: &MountPoint) -> Mount {
 /// A shared or slave bind needs a root that passes it on.
 pub(super) fn rootfs_propagation(points: &[MountPoint]) -> Option<String> {
     let has = |words: [&str; 2]| {
-        points.iter().any(|point| words.contains(&point.propagation.as_str()))
+        points
+            .iter()
+            .any(|point| words.contains(&point.propagation.as_str()))
     };
     if has(["shared", "rshared"]) {
         Some("rshared".to_owned())

@@ -26,8 +26,22 @@ pub const DEFAULT_CAPABILITIES: [&str; 14] = [
 
 /// `setrlimit(2)` names without `RLIMIT_`.
 const LIMITS: [&str; 16] = [
-    "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile",
-    "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
 ];
 
 pub(super) fn container_capabilities(host: &HostConfig, facts: &HostFacts) -> Capabilities {
@@ -35,7 +49,11 @@ pub(super) fn container_capabilities(host: &HostConfig, facts: &HostFacts) -> Ca
         return capability_sets(all(facts));
     }
     let list = |field: &Option<Vec<String>>| -> Vec<String> {
-        field.iter().flatten().map(|name| full_capability(name)).collect()
+        field
+            .iter()
+            .flatten()
+            .map(|name| full_capability(name))
+            .collect()
     };
     capability_sets(adjusted(&list(&host.cap_add), &list(&host.cap_drop), facts))
 }
@@ -47,7 +65,11 @@ pub fn exec_capabilities(facts: &HostFacts) -> Capabilities {
 
 /// What root may have here: a machine may lack some.
 fn all(facts: &HostFacts) -> Vec<String> {
-    facts.capabilities.iter().map(|name| (*name).to_owned()).collect()
+    facts
+        .capabilities
+        .iter()
+        .map(|name| (*name).to_owned())
+        .collect()
 }
 
 /// The default with some added and dropped. Adding all and dropping some is
@@ -92,7 +114,10 @@ pub(super) fn rlimits(resources: &Resources) -> Result<Vec<Rlimit>, Invalid> {
         .map(|ulimit| {
             let name = ulimit.name.to_ascii_lowercase();
             if !LIMITS.contains(&name.as_str()) {
-                return Err(Invalid::rule(format!("invalid ulimit type: {}", ulimit.name)));
+                return Err(Invalid::rule(format!(
+                    "invalid ulimit type: {}",
+                    ulimit.name
+                )));
             }
             let (soft, hard) = (limit(ulimit.soft), limit(ulimit.hard));
             if soft > hard {
@@ -123,7 +148,9 @@ mod tests {
 
     fn count(host: serde_json::Value) -> usize {
         let host: HostConfig = from_json(host).expect("host config");
-        container_capabilities(&host, &crate::host::example()).bounding.len()
+        container_capabilities(&host, &crate::host::example())
+            .bounding
+            .len()
     }
 
     #[test]
@@ -131,11 +158,17 @@ mod tests {
         assert_eq!(count(json!({})), 14);
         assert_eq!(count(json!({"Privileged": true})), 41);
         assert_eq!(count(json!({"CapAdd": ["ALL"]})), 41);
-        assert_eq!(count(json!({"CapAdd": ["ALL"], "CapDrop": ["chown", "CAP_KILL"]})), 39);
+        assert_eq!(
+            count(json!({"CapAdd": ["ALL"], "CapDrop": ["chown", "CAP_KILL"]})),
+            39
+        );
         assert_eq!(count(json!({"CapDrop": ["ALL"]})), 0);
         assert_eq!(count(json!({"CapDrop": ["all"], "CapAdd": ["chown"]})), 1);
         assert_eq!(count(json!({"CapAdd": ["NET_ADMIN", "chown"]})), 15);
-        assert_eq!(count(json!({"CapDrop": ["chown"], "CapAdd": ["chown"]})), 14);
+        assert_eq!(
+            count(json!({"CapDrop": ["chown"], "CapAdd": ["chown"]})),
+            14
+        );
     }
 
     #[test]
@@ -148,7 +181,9 @@ mod tests {
     #[test]
     fn a_machine_that_lacks_some() {
         let mut facts = crate::host::example();
-        facts.capabilities.retain(|name| *name != "CAP_SYS_RESOURCE");
+        facts
+            .capabilities
+            .retain(|name| *name != "CAP_SYS_RESOURCE");
         assert_eq!(all(&facts).len(), 40);
     }
 }

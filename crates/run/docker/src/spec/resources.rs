@@ -14,10 +14,7 @@ const PERIOD_US: i64 = 100_000;
 
 /// Translates limits; what is zero is left as it is. Device rules are left
 /// empty.
-pub fn resources(
-    asked: &Resources,
-    devices: &dyn DeviceNodes,
-) -> Result<OciResources, Invalid> {
+pub fn resources(asked: &Resources, devices: &dyn DeviceNodes) -> Result<OciResources, Invalid> {
     let set = |value: i64| (value != 0).then_some(value);
     let positive = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
     let text = |value: &String| Some(value.clone()).filter(|value| !value.is_empty());
@@ -25,7 +22,9 @@ pub fn resources(
         limit: set(asked.memory),
         reservation: set(asked.memory_reservation),
         swap: set(asked.memory_swap),
-        swappiness: asked.memory_swappiness.and_then(|value| u64::try_from(value).ok()),
+        swappiness: asked
+            .memory_swappiness
+            .and_then(|value| u64::try_from(value).ok()),
         disable_oom_killer: asked.oom_kill_disable.filter(|disable| *disable),
         ..Memory::default()
     };
@@ -48,7 +47,10 @@ pub fn resources(
     Ok(OciResources {
         memory: (memory != Memory::default()).then_some(memory),
         cpu: (cpu != Cpu::default()).then_some(cpu),
-        pids: asked.pids_limit.filter(|limit| *limit != 0).map(|limit| Pids { limit }),
+        pids: asked
+            .pids_limit
+            .filter(|limit| *limit != 0)
+            .map(|limit| Pids { limit }),
         block_io: (block_io != BlockIo::default()).then_some(block_io),
         ..OciResources::default()
     })
@@ -62,9 +64,9 @@ fn quota_of(nano_cpus: i64) -> i64 {
 
 fn block_io(asked: &Resources, devices: &dyn DeviceNodes) -> Result<BlockIo, Invalid> {
     let number = |path: &str| {
-        let node = devices.node(path).map_err(|error| {
-            Invalid::rule(format!("no such device: {path}: {error}"))
-        })?;
+        let node = devices
+            .node(path)
+            .map_err(|error| Invalid::rule(format!("no such device: {path}: {error}")))?;
         if node.kind == 'b' {
             Ok((node.major, node.minor))
         } else {

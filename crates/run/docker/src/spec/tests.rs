@@ -22,7 +22,14 @@ impl DeviceNodes for MadeUp {
             "/dev/sda" => ('b', 8, 0),
             _ => return Err(std::io::ErrorKind::NotFound.into()),
         };
-        Ok(DeviceNode { kind, major, minor, mode: 0o666, uid: 0, gid: 6 })
+        Ok(DeviceNode {
+            kind,
+            major,
+            minor,
+            mode: 0o666,
+            uid: 0,
+            gid: 6,
+        })
     }
 
     fn below(&self, path: &str, _: usize) -> std::io::Result<Option<Vec<(String, DeviceNode)>>> {
@@ -42,7 +49,11 @@ fn id(digit: char) -> ContainerId {
 
 fn find(name: &str) -> Result<Joined, Invalid> {
     if name == "other" {
-        Ok(Joined { id: id('b'), hostname: "other-host".into(), shares_ipc: true })
+        Ok(Joined {
+            id: id('b'),
+            hostname: "other-host".into(),
+            shares_ipc: true,
+        })
     } else {
         Err(Invalid::rule(format!("No such container: {name}")))
     }
@@ -72,11 +83,19 @@ fn translated(document: Value) -> Result<(NewContainer, Vec<String>), String> {
     let mut mounts = plan(&mount_request, points_of).map_err(text)?;
     for point in &mut mounts {
         if point.kind == PointKind::Volume {
-            let name = if point.volume.is_empty() { "anonymous" } else { &point.volume };
+            let name = if point.volume.is_empty() {
+                "anonymous"
+            } else {
+                &point.volume
+            };
             point.source = format!("/volumes/{name}/_data");
         }
     }
-    let around = Surroundings { host: &facts, devices: &MadeUp, find: &find };
+    let around = Surroundings {
+        host: &facts,
+        devices: &MadeUp,
+        find: &find,
+    };
     let id = id('a');
     let new = Request {
         id: &id,
@@ -103,8 +122,14 @@ fn shown(document: Value) -> String {
                 let base = translated(plain).expect("the plain request is good").0;
                 subtract(&mut value, &serde_json::to_value(&base).expect("JSON"));
             }
-            let warnings: String = warnings.iter().map(|text| format!("warning: {text}\n")).collect();
-            format!("{warnings}{}\n", serde_json::to_string_pretty(&value).expect("JSON"))
+            let warnings: String = warnings
+                .iter()
+                .map(|text| format!("warning: {text}\n"))
+                .collect();
+            format!(
+                "{warnings}{}\n",
+                serde_json::to_string_pretty(&value).expect("JSON")
+            )
         }
     }
 }
@@ -130,7 +155,10 @@ fn requests() {
     let mut names: Vec<_> = std::fs::read_dir(&directory)
         .expect("testdata")
         .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        })
         .collect();
     names.sort();
     assert!(names.len() > 10, "testdata is missing");

@@ -82,7 +82,7 @@ pub(super) fn check_network_mode(request: &CreateRequest) -> Result<(), Invalid>
         ));
     }
     if given(&host.links) {
-        return Err(Invalid::NotYet("linking containers"));
+        return Err(Invalid::NotYet("link"));
     }
     Ok(())
 }
@@ -93,7 +93,7 @@ pub(super) fn check_networking(request: &CreateRequest) -> Result<(), Invalid> {
     for (network, settings) in endpoints {
         let known = ["default", "bridge", "host", "none"].contains(&network.as_str());
         if !known {
-            return Err(Invalid::NotYet("user-defined networks"));
+            return Err(Invalid::NotYet("network"));
         }
         let fixed = settings.ipam_config.as_ref();
         if fixed.is_some_and(|ipam| !ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty())
@@ -208,7 +208,7 @@ fn check_modes(host: &HostConfig) -> Result<(), Invalid> {
     match namespace_mode(&host.network_mode) {
         Mode::Default | Mode::Container(_) => Ok(()),
         Mode::Word("default" | "bridge" | "none" | "host") => Ok(()),
-        Mode::Word(_) => Err(Invalid::NotYet("user-defined networks")),
+        Mode::Word(_) => Err(Invalid::NotYet("network")),
     }
 }
 
@@ -390,7 +390,7 @@ mod tests {
         );
         check(
             json!({"NetworkMode": "mine"}),
-            "user-defined networks is not supported yet",
+            crate::not_yet::sentence("network"),
         );
         check(
             json!({"Isolation": "hyperv"}),

@@ -8,14 +8,16 @@ mod host_config;
 mod resources;
 mod security;
 
+use carrack_oci::ErrorKind;
+
 use crate::config::CreateRequest;
 use crate::host::HostFacts;
 use crate::mounts::MountError;
 use crate::ports::PortError;
 use crate::restart::PolicyError;
 
-pub(crate) use host_config::{full_capability, split_extra_host};
 pub use host_config::{Mode, namespace_mode};
+pub(crate) use host_config::{full_capability, split_extra_host};
 pub use resources::check_resources;
 pub use security::{Seccomp, SecurityOptions, security_options};
 
@@ -35,11 +37,21 @@ pub enum Invalid {
     #[error(transparent)]
     RestartPolicy(#[from] PolicyError),
     /// Something that is not done yet: an entry of `docs/not-yet.md`.
-    #[error("{0} is not supported yet")]
+    #[error("{}", crate::not_yet::sentence(.0))]
     NotYet(&'static str),
 }
 
 impl Invalid {
+    /// Class of the failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotYet(_) | Self::Mount(MountError::NotYet(_)) => ErrorKind::Unsupported,
+            Self::Rule(_) | Self::Mount(_) | Self::Port(_) | Self::RestartPolicy(_) => {
+                ErrorKind::InvalidInput
+            }
+        }
+    }
+
     /// A rule in its words.
     pub(crate) fn rule(text: impl Into<String>) -> Self {
         Self::Rule(text.into())

@@ -1,0 +1,366 @@
+//! Start, stop and what lies between, rename and remove.
+
+use std::sync::Arc;
+
+use carrack_containers::{ContainerId, ExitStatus, Phase, Removal, WaitCondition};
+use carrack_oci::ErrorKind;
+
+use crate::config::HostConfig;
+use crate::events::Subject;
+use crate::mounts::PointKind;
+use crate::record::Record;
+use crate::restart::Policy;
+use crate::signals;
+use crate::{Error, Result};
+
+use super::Engine;
+use super::create::checked_name;
+use super::slots::Slot;
+
+const SIGKILL: i32 = 9;
+
+/// How a container is removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RemoveOptions {
+    /// Kill it when it runs.
+    pub force: bool,
+    /// Remove its anonymous volumes.
+    pub volumes: bool,
+    /// Remove a link instead; refused.
+    pub link: bool,
+}
+
+impl Engine {
+    /// Starts a container; returns when its program runs.
+    pub async fn start(self: &Arc<Self>, reference: &str) -> Result<()> {
+        let slot = self.slots.find(reference)?;
+        slot.cancel_restart();
+        slot.reset_backoff();
+        self.start_slot(&slot).await?;
+        if slot.record().stopped_by_hand {
+            let record = slot.change(|record| record.stopped_by_hand = false);
+            self.store_lazily(&slot.id, &record);
+        }
+        Ok(())
+    }
+
+    /// Starts without forgetting about restarts.
+    pub(super) async fn start_slot(self: &Arc<Self>, slot: &Arc<Slot>) -> Result<()> {
+        let record = slot.record();
+        if needs_preparation(&record) {
+            let engine = Arc::clone(self);
+            let record = Arc::clone(&record);
+            tokio::task::spawn_blocking(move || engine.prepare_mounts(&record)).await??;
+        }
+        match self.containers.start(&slot.id).await {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotModified => {
+                Err(Error::NotModified("started"))
+            }
+            Err(error) => {
+                if record.host_config.auto_remove {
+                    // A container that could not start ended.
+                    let _gone_already = self
+                        .remove_slot(
+                            slot,
+                            RemoveOptions {
+                                force: true,
+                                volumes: true,
+                                link: false,
+                            },
+                        )
+                        .await;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Makes missing sources of `-v` and mounts volumes with options.
+    fn prepare_mounts(&self, record: &Record) -> Result<()> {
+        for point in &record.mounts {
+            match point.kind {
+                PointKind::Bind if point.create_source => {
+                    let made = std::fs::create_dir_all(&point.source);
+                    let exists = std::path::Path::new(&point.source).exists();
+                    if let Err(error) = made
+                        && !exists
+                    {
+                        return Err(Error::Internal(format!(
+                            "error while creating mount source path '{}': mkdir: {error}",
+                            point.source
+                        )));
+                    }
+                }
+                PointKind::Volume => {
+                    // Opening mounts what the volume's options ask for.
+                    self.volumes.get(&point.volume)?.open()?;
+                }
+                PointKind::Bind | PointKind::Tmpfs => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops a container. [`Error::NotModified`] when it does not run.
+    pub async fn stop(
+        &self,
+        reference: &str,
+        signal: Option<&str>,
+        timeout_s: Option<i64>,
+    ) -> Result<()> {
+        let signal = signal.map(parse_signal).transpose()?;
+        let slot = self.slots.find(reference)?;
+        self.stop_slot(&slot, signal, timeout_s).await
+    }
+
+    async fn stop_slot(
+        &self,
+        slot: &Arc<Slot>,
+        signal: Option<i32>,
+        timeout_s: Option<i64>,
+    ) -> Result<()> {
+        self.note_stopped_by_hand(slot).await?;
+        let was_waiting = slot.cancel_restart();
+        match self.containers.stop(&slot.id, signal, timeout_s).await {
+            Ok(()) => {
+                self.container_event(&slot.id, &slot.record(), "stop", &[]);
+                Ok(())
+            }
+            Err(carrack_containers::Error::NotRunning(_)) if was_waiting => Ok(()),
+            Err(carrack_containers::Error::NotRunning(_)) => Err(Error::NotModified("stopped")),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// `unless-stopped` must know after a restart of the daemon.
+    async fn note_stopped_by_hand(&self, slot: &Arc<Slot>) -> Result<()> {
+        let record = slot.record();
+        if record.stopped_by_hand || policy(&record.host_config) == Policy::No {
+            return Ok(());
+        }
+        let record = slot.change(|record| record.stopped_by_hand = true);
+        self.store(&slot.id, &record).await
+    }
+
+    /// Stops a container and starts it again.
+    pub async fn restart(
+        self: &Arc<Self>,
+        reference: &str,
+        signal: Option<&str>,
+        timeout_s: Option<i64>,
+    ) -> Result<()> {
+        let signal = signal.map(parse_signal).transpose()?;
+        let slot = self.slots.find(reference)?;
+        slot.cancel_restart();
+        if slot.record().host_config.auto_remove && self.is_active(&slot) {
+            // It would be gone between its stop and its start.
+            return Err(Error::rule(
+                "a container with AutoRemove cannot be restarted while it runs; start another one",
+            ));
+        }
+        match self.stop_slot(&slot, signal, timeout_s).await {
+            Ok(()) | Err(Error::NotModified(_)) => {}
+            Err(error) => return Err(error),
+        }
+        self.start(slot.id.as_str()).await?;
+        self.container_event(&slot.id, &slot.record(), "restart", &[]);
+        Ok(())
+    }
+
+    /// Sends a signal; SIGKILL unless one is named.
+    pub async fn kill(&self, reference: &str, signal: Option<&str>) -> Result<()> {
+        let signal = signal.map_or(Ok(SIGKILL), parse_signal)?;
+        let slot = self.slots.find(reference)?;
+        let is_end = signal == SIGKILL || Some(signal) == self.stop_signal(&slot);
+        if is_end {
+            self.note_stopped_by_hand(&slot).await?;
+            slot.cancel_restart();
+        }
+        self.containers.kill(&slot.id, signal).await?;
+        let number = signal.to_string();
+        self.container_event(&slot.id, &slot.record(), "kill", &[("signal", &number)]);
+        Ok(())
+    }
+
+    fn stop_signal(&self, slot: &Slot) -> Option<i32> {
+        self.containers
+            .get(&slot.id)
+            .map(|view| view.new.stop_signal)
+    }
+
+    /// Freezes every process of a container.
+    pub async fn pause(&self, reference: &str) -> Result<()> {
+        let slot = self.slots.find(reference)?;
+        if slot.restart_state().waiting {
+            return Err(Error::Restarting(slot.id.clone()));
+        }
+        Ok(self.containers.pause(&slot.id).await?)
+    }
+
+    /// Thaws them.
+    pub async fn unpause(&self, reference: &str) -> Result<()> {
+        let slot = self.slots.find(reference)?;
+        Ok(self.containers.unpause(&slot.id).await?)
+    }
+
+    /// Waits, inside this process.
+    pub async fn wait(&self, reference: &str, condition: WaitCondition) -> Result<ExitStatus> {
+        let slot = self.slots.find(reference)?;
+        Ok(self.containers.wait(&slot.id, condition).await?)
+    }
+
+    /// Changes the size of a container's terminal.
+    pub async fn resize(&self, reference: &str, rows: u16, columns: u16) -> Result<()> {
+        let slot = self.slots.find(reference)?;
+        if !self.is_active(&slot) {
+            return Err(carrack_containers::Error::NotRunning(slot.id.clone()).into());
+        }
+        match self.containers.resize(&slot.id, rows, columns).await {
+            // Docker does nothing then and says so to nobody.
+            Err(carrack_containers::Error::NoTerminal(_)) => return Ok(()),
+            outcome => outcome?,
+        }
+        let (height, width) = (rows.to_string(), columns.to_string());
+        let size = [("height", height.as_str()), ("width", width.as_str())];
+        self.container_event(&slot.id, &slot.record(), "resize", &size);
+        Ok(())
+    }
+
+    /// Gives a container another name.
+    pub async fn rename(&self, reference: &str, name: &str) -> Result<()> {
+        if name.is_empty() {
+            return Err(Error::rule("Neither old nor new names may be empty"));
+        }
+        let slot = self.slots.find(reference)?;
+        let old = slot.record().name.clone();
+        let new = checked_name(name)?;
+        if new == old {
+            return Err(Error::rule(
+                "Renaming a container with the same name as its current name",
+            ));
+        }
+        self.slots.rename(&slot.id, &new)?;
+        let record = slot.change(|record| record.name.clone_from(&new));
+        if let Err(error) = self.store(&slot.id, &record).await {
+            slot.change(|record| record.name.clone_from(&old));
+            // Somebody may have taken the old name meanwhile: then it keeps
+            // the new one until the daemon starts again.
+            let _best_effort = self.slots.rename(&slot.id, &old);
+            return Err(error);
+        }
+        let old = format!("/{old}");
+        self.container_event(&slot.id, &record, "rename", &[("oldName", &old)]);
+        Ok(())
+    }
+
+    /// Removes a container.
+    pub async fn remove(self: &Arc<Self>, reference: &str, options: RemoveOptions) -> Result<()> {
+        let slot = self.slots.find(reference)?;
+        if options.link {
+            return Err(Error::rule(
+                "Conflict, cannot remove the default link name of the container",
+            ));
+        }
+        self.remove_slot(&slot, options).await
+    }
+
+    pub(super) async fn remove_slot(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        options: RemoveOptions,
+    ) -> Result<()> {
+        if slot.restart_state().waiting && !options.force {
+            return Err(Error::RemoveRunning(slot.record().name.clone()));
+        }
+        slot.cancel_restart();
+        let removal = if options.force {
+            Removal::Force
+        } else {
+            Removal::OnlyStopped
+        };
+        match self.containers.remove(&slot.id, removal).await {
+            Ok(()) => {}
+            Err(carrack_containers::Error::RemoveRunning { .. }) => {
+                return Err(Error::RemoveRunning(slot.record().name.clone()));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.forget(&slot.id);
+        if options.volumes {
+            let engine = Arc::clone(self);
+            let record = slot.record();
+            tokio::task::spawn_blocking(move || engine.remove_anonymous_volumes(&record)).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a removed container out of memory; whoever does it first tells.
+    pub(super) fn forget(&self, id: &ContainerId) -> Option<Arc<Slot>> {
+        let slot = self.slots.remove(id)?;
+        slot.cancel_restart();
+        self.container_event(id, &slot.record(), "destroy", &[]);
+        Some(slot)
+    }
+
+    /// Removes the volumes that were made for a container alone.
+    pub(super) fn remove_anonymous_volumes(&self, record: &Record) {
+        for point in record.mounts.iter().filter(|point| point.anonymous) {
+            let removed =
+                self.volumes
+                    .remove(&point.volume, carrack_volumes::Force::Yes, |volume| {
+                        self.volume_users(volume.as_str())
+                    });
+            match removed {
+                Ok(()) => {
+                    self.event(
+                        Subject::Volume,
+                        "destroy",
+                        &point.volume,
+                        &[("driver", "local")],
+                    );
+                }
+                // Somebody else mounts it by its name.
+                Err(carrack_volumes::Error::InUse { .. }) => {}
+                Err(error) => tracing::warn!(volume = point.volume, %error, "remove a volume"),
+            }
+        }
+    }
+
+    pub(super) fn is_active(&self, slot: &Slot) -> bool {
+        let view = self.containers.get(&slot.id);
+        view.is_some_and(|view| matches!(view.state.phase, Phase::Running | Phase::Paused))
+    }
+
+    /// Writes a record to disk.
+    pub(super) async fn store(&self, id: &ContainerId, record: &Record) -> Result<()> {
+        let value = serde_json::to_value(record).map_err(Error::Record)?;
+        Ok(self.containers.set_owner_data(id, value).await?)
+    }
+
+    /// Lets a record reach the disk with the next durable change.
+    pub(super) fn store_lazily(&self, id: &ContainerId, record: &Record) {
+        match serde_json::to_value(record) {
+            Ok(value) => self.containers.set_owner_data_lazily(id, value),
+            Err(error) => tracing::error!(container = %id, %error, "encode a record"),
+        }
+    }
+}
+
+/// Whether a start has to look at mounts first: not for most containers.
+fn needs_preparation(record: &Record) -> bool {
+    record.mounts.iter().any(|point| match point.kind {
+        PointKind::Bind => point.create_source,
+        PointKind::Volume => true,
+        PointKind::Tmpfs => false,
+    })
+}
+
+/// The policy of a host config that was checked when it was taken.
+pub(super) fn policy(host: &HostConfig) -> Policy {
+    Policy::parse(&host.restart_policy).unwrap_or_default()
+}
+
+fn parse_signal(text: &str) -> Result<i32> {
+    signals::parse(text).ok_or_else(|| Error::rule(format!("Invalid signal: {text}")))
+}

@@ -1,0 +1,191 @@
+//! Docker's side of each container, in memory.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use carrack_containers::ContainerId;
+use tokio::task::AbortHandle;
+
+use crate::naming::{FindError, Index};
+use crate::record::Record;
+use crate::restart::Backoff;
+use crate::{Error, Result};
+
+use super::exec::ExecOptions;
+
+/// All slots by id and name.
+#[derive(Debug, Default)]
+pub(super) struct Slots(RwLock<Index<Arc<Slot>>>);
+
+/// One container.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) id: ContainerId,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    record: Arc<Record>,
+    backoff: Backoff,
+    pending: Option<AbortHandle>,
+    execs: HashMap<String, ExecOptions>,
+}
+
+/// What restarts are doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RestartState {
+    /// It waits for its next start.
+    pub waiting: bool,
+    /// Restarts so far.
+    pub count: u64,
+}
+
+impl Slot {
+    pub(super) fn new(id: ContainerId, record: Record) -> Arc<Self> {
+        let backoff = Backoff::after(record.restart_count);
+        Arc::new(Self {
+            id,
+            inner: Mutex::new(Inner {
+                record: Arc::new(record),
+                backoff,
+                pending: None,
+                execs: HashMap::new(),
+            }),
+        })
+    }
+
+    pub(super) fn record(&self) -> Arc<Record> {
+        Arc::clone(&self.lock().record)
+    }
+
+    pub(super) fn restart_state(&self) -> RestartState {
+        let inner = self.lock();
+        RestartState {
+            waiting: inner.pending.is_some(),
+            count: inner.backoff.restarts,
+        }
+    }
+
+    /// Changes the record in memory; what it is now.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Record)) -> Arc<Record> {
+        let mut inner = self.lock();
+        change(Arc::make_mut(&mut inner.record));
+        Arc::clone(&inner.record)
+    }
+
+    /// Decides about a restart under the lock.
+    pub(super) fn with_backoff<T>(&self, decide: impl FnOnce(&mut Backoff, &Record) -> T) -> T {
+        let mut inner = self.lock();
+        let Inner {
+            backoff, record, ..
+        } = &mut *inner;
+        decide(backoff, record)
+    }
+
+    /// Notes the task that waits to start it.
+    pub(super) fn set_pending(&self, task: AbortHandle) {
+        if let Some(before) = self.lock().pending.replace(task) {
+            before.abort();
+        }
+    }
+
+    /// The waiting task begins to start it.
+    pub(super) fn pending_is_due(&self) {
+        self.lock().pending = None;
+    }
+
+    /// Gives up a restart; whether there was one.
+    pub(super) fn cancel_restart(&self) -> bool {
+        match self.lock().pending.take() {
+            Some(task) => {
+                task.abort();
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Somebody started it: restarts are counted anew.
+    pub(super) fn reset_backoff(&self) {
+        self.lock().backoff = Backoff::default();
+    }
+
+    pub(super) fn add_exec(&self, exec: String, options: ExecOptions) {
+        /// As many as `run/containers` keeps.
+        const EXECS_MAX: usize = 1000;
+        let mut inner = self.lock();
+        if inner.execs.len() >= EXECS_MAX
+            && let Some(any) = inner.execs.keys().next().cloned()
+        {
+            inner.execs.remove(&any);
+        }
+        inner.execs.insert(exec, options);
+    }
+
+    pub(super) fn exec(&self, exec: &str) -> Option<ExecOptions> {
+        self.lock().execs.get(exec).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing panics while it is half changed.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slots {
+    pub(super) fn insert(&self, slot: Arc<Slot>) -> Result<()> {
+        let name = slot.record().name.clone();
+        let id = slot.id.to_string();
+        let inserted = self.write().insert(&id, &name, slot);
+        inserted.map_err(|holder| Error::NameTaken { name, holder })
+    }
+
+    pub(super) fn remove(&self, id: &ContainerId) -> Option<Arc<Slot>> {
+        self.write().remove(id.as_str())
+    }
+
+    pub(super) fn rename(&self, id: &ContainerId, name: &str) -> Result<()> {
+        let renamed = self.write().rename(id.as_str(), name);
+        renamed.map_err(|holder| Error::NameTaken {
+            name: name.to_owned(),
+            holder,
+        })
+    }
+
+    pub(super) fn has_name(&self, name: &str) -> bool {
+        self.read().has_name(name)
+    }
+
+    pub(super) fn find(&self, reference: &str) -> Result<Arc<Slot>> {
+        let index = self.read();
+        match index.find(reference) {
+            Ok(id) => index
+                .get(id)
+                .cloned()
+                .ok_or_else(|| Error::NoSuchContainer(reference.to_owned())),
+            Err(FindError::NotFound) => Err(Error::NoSuchContainer(reference.to_owned())),
+            Err(FindError::Ambiguous) => Err(Error::AmbiguousContainer(reference.to_owned())),
+        }
+    }
+
+    pub(super) fn get(&self, id: &ContainerId) -> Option<Arc<Slot>> {
+        self.read().get(id.as_str()).cloned()
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Slot>> {
+        self.read().values().cloned().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.read().len()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Index<Arc<Slot>>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Index<Arc<Slot>>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,99 @@
+//! Volumes as far as containers matter to them.
+
+use std::sync::Arc;
+
+use carrack_volumes::{
+    CreateRequest, Created, Force, LabelFilter, ListFilter, PruneFilter, PruneScope, Volume,
+};
+
+use crate::Result;
+use crate::events::Subject;
+use crate::filters::Filters;
+
+use super::Engine;
+
+const LIST_KEYS: [&str; 4] = ["name", "driver", "label", "dangling"];
+const PRUNE_KEYS: [&str; 3] = ["label", "label!", "all"];
+
+impl Engine {
+    /// Makes a volume, or gives the one of that name. Blocks.
+    pub fn create_volume(&self, request: CreateRequest) -> Result<Arc<Volume>> {
+        let (pin, created) = self.volumes.create(request)?;
+        if created == Created::New {
+            let name = pin.name().to_string();
+            self.event(Subject::Volume, "create", &name, &[("driver", "local")]);
+        }
+        Ok(Arc::clone(pin.volume()))
+    }
+
+    /// The volumes that `filters` let through. Blocks.
+    pub fn list_volumes(&self, filters: &Filters) -> Result<Vec<Arc<Volume>>> {
+        filters.require_keys(&LIST_KEYS)?;
+        let filter = ListFilter {
+            names: filters.values("name").to_vec(),
+            drivers: filters.values("driver").to_vec(),
+            labels: labels(filters, "label"),
+            without_labels: Vec::new(),
+            dangling: filters.boolean("dangling")?,
+        };
+        Ok(self
+            .volumes
+            .list(&filter, |name| self.volume_users(name.as_str())))
+    }
+
+    /// Removes a volume that nobody uses. Blocks.
+    pub fn remove_volume(&self, name: &str, force: bool) -> Result<()> {
+        let force = if force { Force::Yes } else { Force::No };
+        self.volumes
+            .remove(name, force, |volume| self.volume_users(volume.as_str()))?;
+        self.event(Subject::Volume, "destroy", name, &[("driver", "local")]);
+        Ok(())
+    }
+
+    /// Removes volumes that nobody uses: the names, and the bytes they held.
+    /// Before API 1.42 named ones go too. Blocks.
+    pub fn prune_volumes(&self, filters: &Filters, named_too: bool) -> Result<(Vec<String>, u64)> {
+        filters.require_keys(&PRUNE_KEYS)?;
+        let all = filters.boolean("all")?.unwrap_or(named_too);
+        let filter = PruneFilter {
+            scope: if all {
+                PruneScope::All
+            } else {
+                PruneScope::Anonymous
+            },
+            labels: labels(filters, "label"),
+            without_labels: labels(filters, "label!"),
+        };
+        let pruned = self
+            .volumes
+            .prune(&filter, |name| self.volume_users(name.as_str()));
+        for problem in &pruned.problems {
+            tracing::warn!(error = %problem, "prune a volume");
+        }
+        let names: Vec<String> = pruned.removed.iter().map(ToString::to_string).collect();
+        for name in &names {
+            self.event(Subject::Volume, "destroy", name, &[("driver", "local")]);
+        }
+        let reclaimed = pruned.reclaimed_bytes.to_string();
+        self.event(Subject::Volume, "prune", "", &[("reclaimed", &reclaimed)]);
+        Ok((names, pruned.reclaimed_bytes))
+    }
+
+    /// Ids of the containers that use a volume.
+    pub fn volume_users(&self, name: &str) -> Vec<String> {
+        let slots = self.slots.all();
+        slots
+            .iter()
+            .filter(|slot| slot.record().volumes().any(|volume| volume == name))
+            .map(|slot| slot.id.to_string())
+            .collect()
+    }
+}
+
+fn labels(filters: &Filters, key: &str) -> Vec<LabelFilter> {
+    filters
+        .values(key)
+        .iter()
+        .map(|text| LabelFilter::parse(text))
+        .collect()
+}
