@@ -9,3 +9,4 @@ mod bad_input;
 mod docker_cli;
 mod limits;
 mod network;
+mod vm;

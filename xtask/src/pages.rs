@@ -219,7 +219,9 @@ fn bound_row(line: &str, doc: &str) -> Option<[String; 3]> {
 /// Text as one cell of a table.
 fn cell(text: &str) -> String {
     // Links between items lead nowhere outside rustdoc.
-    text.replace('|', "\\|").replace("[`", "`").replace("`]", "`")
+    text.replace('|', "\\|")
+        .replace("[`", "`")
+        .replace("`]", "`")
 }
 
 #[cfg(test)]

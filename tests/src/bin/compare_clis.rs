@@ -72,7 +72,7 @@ fn run(case: &Case, client: &Path, host: &str, folder: &Path) -> anyhow::Result<
         case.snippet
     );
     let output = Command::new("timeout")
-        .args(["30", "bash", "-c", &script])
+        .args(["-k", "2", "20", "bash", "-c", &script])
         .env("CLI", client)
         .env("CLI_HOST", host)
         .current_dir(folder)

@@ -260,7 +260,8 @@ impl Engine {
         // `carrack` and `world` by name, in cases and in the book's commands.
         let built = world_program().unwrap_or_default();
         let path = format!(
-            "{}:{}",
+            "{}:{}:{}",
+            tests_dir().join("commands").display(),
             built.parent().unwrap_or(Path::new("/")).display(),
             std::env::var("PATH").unwrap_or_default()
         );

@@ -103,6 +103,12 @@ impl Engine {
 
     fn podman() -> Result<Self> {
         let dir = place("podman")?;
+        // Its default of a million descriptors fails where root lacks CAP_SYS_RESOURCE.
+        let conf = dir.join("cfg/containers.conf");
+        fs::write(
+            &conf,
+            "[containers]\ndefault_ulimits = [\"nofile=4096:4096\", \"nproc=4096:4096\"]\n",
+        )?;
         let mut hold = placed(Path::new("sleep"));
         hold.arg("infinity");
         let process = spawn(hold, &dir)?;
@@ -137,7 +143,7 @@ impl Engine {
         Self {
             name: "podman",
             client,
-            env: Vec::new(),
+            env: vec![("CONTAINERS_CONF", conf.into())],
             process,
             dir,
             version: String::new(),
@@ -233,6 +239,9 @@ impl Engine {
         let ids = self.text(&["ps", "-aq"])?;
         for some in ids.split_whitespace().collect::<Vec<_>>().chunks(50) {
             let mut args = vec!["rm", "-f"];
+            if self.name == "podman" {
+                args.extend(["-t", "0"]);
+            }
             args.extend(some);
             self.text(&args)?;
         }
