@@ -122,7 +122,10 @@ impl Leaf {
                     .1
             }
         };
-        match (file::write(directory, &write.file, &write.value), &write.absent) {
+        match (
+            file::write(directory, &write.file, &write.value),
+            &write.absent,
+        ) {
             (Ok(()), _) => Ok(()),
             (Err(source), Absent::Skip) if missing(&source) => Ok(()),
             (Err(source), Absent::Instead { file, value }) if missing(&source) => {
@@ -135,7 +138,11 @@ impl Leaf {
     /// What the order of writes depends on; read only where it matters.
     fn current(&self, resources: &Resources) -> Result<Current, Error> {
         let mut current = Current::default();
-        if resources.memory.as_ref().is_some_and(|memory| memory.swap.is_some()) {
+        if resources
+            .memory
+            .as_ref()
+            .is_some_and(|memory| memory.swap.is_some())
+        {
             current.memory_limit = self.memory_limit()?;
         }
         if resources

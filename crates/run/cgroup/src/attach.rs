@@ -42,13 +42,12 @@ impl Leaf {
             let Some(directory) = &self.directories[index] else {
                 continue;
             };
-            let opened =
-                file::open(directory.as_fd(), name, OFlags::WRONLY).map_err(|source| {
-                    Error::Open {
-                        path: self.location(index).join(name),
-                        source,
-                    }
-                })?;
+            let opened = file::open(directory.as_fd(), name, OFlags::WRONLY).map_err(|source| {
+                Error::Open {
+                    path: self.location(index).join(name),
+                    source,
+                }
+            })?;
             files.push(File::from(opened));
         }
         Ok(files)

@@ -3,7 +3,7 @@
 use crate::{Controller, Parent, Version, file};
 
 /// The driver that Carrack is: it writes the files itself.
-pub const DRIVER: &str = "cgroupfs";
+const DRIVER: &str = "cgroupfs";
 
 /// Which limits work here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,10 +112,7 @@ impl Capabilities {
             (self.cpu_shares, "WARNING: No cpu shares support"),
             (self.cpuset, "WARNING: No cpuset support"),
             (self.pids_limit, "WARNING: No pids limit support"),
-            (
-                self.blkio_throttle,
-                "WARNING: No blkio throttle support",
-            ),
+            (self.blkio_throttle, "WARNING: No blkio throttle support"),
         ]
         .into_iter()
         .filter_map(|(works, warning)| (!works).then_some(warning))

@@ -37,9 +37,7 @@ pub(crate) fn refusal(file: &str, source: &io::Error) -> String {
             "the group above has no such real-time budget"
         }
         Errno::NODEV | Errno::NXIO if block => "no block device has that number",
-        Errno::PERM if file.starts_with("devices.") => {
-            "the group above does not allow that device"
-        }
+        Errno::PERM if file.starts_with("devices.") => "the group above does not allow that device",
         Errno::INVAL | Errno::RANGE => "the value is out of range",
         Errno::PERM | Errno::ACCESS => "not permitted here",
         Errno::NODEV => "the control group was removed",

@@ -149,10 +149,7 @@ fn wait_v2(group: BorrowedFd<'_>, wanted: Wanted, deadline: Instant) -> io::Resu
             tv_nsec: i64::from(left.subsec_nanos()),
         };
         rustix::io::retry_on_intr(|| {
-            poll(
-                &mut [PollFd::new(&events, PollFlags::PRI)],
-                Some(&timeout),
-            )
+            poll(&mut [PollFd::new(&events, PollFlags::PRI)], Some(&timeout))
         })?;
     }
 }

@@ -30,8 +30,8 @@ mod name;
 mod parent;
 pub mod plan;
 mod remove;
-mod view;
 pub mod stats;
+mod view;
 
 pub use attach::V2Membership;
 pub use capabilities::Capabilities;
@@ -46,8 +46,8 @@ pub use name::{GroupPath, LeafName};
 pub use parent::Parent;
 pub use plan::{Current, Ignored, Plan, Target, Write, plan};
 pub use remove::REMOVE_BOUND;
-pub use view::LeafLocation;
 pub use stats::{Stats, oom_kills};
+pub use view::LeafLocation;
 
 #[cfg(test)]
 mod tests;

@@ -5,10 +5,10 @@ use std::fmt;
 use crate::Error;
 
 /// Longest name of a leaf, bytes.
-pub const LEAF_NAME_MAX: usize = 128;
+const LEAF_NAME_MAX: usize = 128;
 
 /// Deepest path of a parent group.
-pub const PARENT_DEPTH_MAX: usize = 16;
+const PARENT_DEPTH_MAX: usize = 16;
 
 /// Longest component of a parent's path, bytes (NAME_MAX).
 const COMPONENT_MAX: usize = 255;

@@ -68,8 +68,8 @@ fn remove_below(
     let mut pause = PAUSE_MIN;
     loop {
         let mut found = Failures::new();
-        let root = std::ffi::CString::new(name.as_str())
-            .expect("invariant: a leaf name contains no NUL");
+        let root =
+            std::ffi::CString::new(name.as_str()).expect("invariant: a leaf name contains no NUL");
         remove_tree(parent, &root, location, NESTING_MAX, &mut found);
         let busy = found
             .iter()

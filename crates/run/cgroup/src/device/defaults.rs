@@ -30,13 +30,15 @@ pub fn default_rules() -> Vec<DeviceRule> {
         access: Some("rwm".to_owned()),
         ..DeviceRule::default()
     };
-    let allowed = DEFAULT.iter().map(|(kind, major, minor, access)| DeviceRule {
-        allow: true,
-        kind: Some((*kind).to_owned()),
-        major: Some(*major),
-        minor: Some(*minor),
-        access: Some((*access).to_owned()),
-    });
+    let allowed = DEFAULT
+        .iter()
+        .map(|(kind, major, minor, access)| DeviceRule {
+            allow: true,
+            kind: Some((*kind).to_owned()),
+            major: Some(*major),
+            minor: Some(*minor),
+            access: Some((*access).to_owned()),
+        });
     std::iter::once(all).chain(allowed).collect()
 }
 

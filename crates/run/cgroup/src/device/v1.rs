@@ -90,8 +90,9 @@ impl Exception {
             DeviceKind::Block => 'b',
             DeviceKind::Char => 'c',
         };
-        let number =
-            |number: Option<u32>| number.map_or_else(|| "*".to_owned(), |number| number.to_string());
+        let number = |number: Option<u32>| {
+            number.map_or_else(|| "*".to_owned(), |number| number.to_string())
+        };
         let mut line = format!("{kind} {}:{} ", number(self.major), number(self.minor));
         for (bit, letter) in [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')] {
             if self.access & bit != 0 {
@@ -212,14 +213,20 @@ pub(super) fn check(rules: &[Rule]) -> Result<(), Error> {
     let body = rules.get(1..).unwrap_or(&[]);
     let first = rules.first();
     let default = first.is_some_and(|rule| rule.is_total() && rule.allow);
-    let body = if first.is_some_and(Rule::is_total) { body } else { rules };
+    let body = if first.is_some_and(Rule::is_total) {
+        body
+    } else {
+        rules
+    };
     if body.iter().all(|rule| rule.allow != default) {
         return Ok(());
     }
     let majors = numbers(body, |rule| rule.major);
     let minors = numbers(body, |rule| rule.minor);
     if majors.len() > OVERLAPS_MAX || minors.len() > OVERLAPS_MAX {
-        return Err(unsupported("the list of device rules is too long for cgroup v1"));
+        return Err(unsupported(
+            "the list of device rules is too long for cgroup v1",
+        ));
     }
     let group = Group::after(&steps(rules));
     for kind in [DeviceKind::Block, DeviceKind::Char] {

@@ -104,7 +104,10 @@ impl Planner<'_> {
                 .iter()
                 .any(|device| device.leaf_weight.is_some_and(|weight| weight != 0));
         if leaf {
-            return Err(unsupported("the leaf weight of block devices", "it is of cgroup v1"));
+            return Err(unsupported(
+                "the leaf weight of block devices",
+                "it is of cgroup v1",
+            ));
         }
         if let Some(weight) = weight(block_io.weight)? {
             self.push(

@@ -86,7 +86,10 @@ impl Planner<'_> {
         let realtime = cpu.realtime_period.is_some_and(|period| period != 0)
             || cpu.realtime_runtime.is_some_and(|runtime| runtime != 0);
         if realtime {
-            return Err(unsupported("real-time CPU time", "cgroup v2 has no such limit"));
+            return Err(unsupported(
+                "real-time CPU time",
+                "cgroup v2 has no such limit",
+            ));
         }
         if let Some(idle) = cpu.idle.filter(|idle| *idle == 0) {
             self.write(Controller::Cpu, "cpu.idle", idle);
@@ -129,7 +132,11 @@ impl Planner<'_> {
         let permitted = |byte: u8| byte.is_ascii_digit() || b"-,".contains(&byte);
         if list.len() > LIST_MAX || !list.bytes().all(permitted) {
             return Err(invalid(
-                if what == "cpus" { "cpu.cpus" } else { "cpu.mems" },
+                if what == "cpus" {
+                    "cpu.cpus"
+                } else {
+                    "cpu.mems"
+                },
                 "it must be a list such as 0-3,7",
             ));
         }

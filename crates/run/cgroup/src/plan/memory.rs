@@ -71,7 +71,11 @@ impl Planner<'_> {
             self.push(Controller::Memory, MEMSW, swap, absent);
         }
         if let Some(reservation) = reservation {
-            self.write(Controller::Memory, "memory.soft_limit_in_bytes", reservation);
+            self.write(
+                Controller::Memory,
+                "memory.soft_limit_in_bytes",
+                reservation,
+            );
         }
         if let Some(bytes) = value("memory.kernelTCP", memory.kernel_tcp)? {
             self.write(Controller::Memory, "memory.kmem.tcp.limit_in_bytes", bytes);
@@ -102,12 +106,18 @@ impl Planner<'_> {
             (Some(limit), Some(swap)) => (Some(Amount::Bytes(swap - limit)), Absent::Refuse),
             // An update may give the sum alone: the limit in force counts.
             (None, Some(swap)) => {
-                let limit = self.current.memory_limit.and_then(|limit| i64::try_from(limit).ok());
+                let limit = self
+                    .current
+                    .memory_limit
+                    .and_then(|limit| i64::try_from(limit).ok());
                 let bytes = limit
                     .map(|limit| swap - limit)
                     .filter(|bytes| *bytes >= 0)
                     .ok_or_else(|| {
-                        invalid("memory.swap", "it needs a memory limit that is not above it")
+                        invalid(
+                            "memory.swap",
+                            "it needs a memory limit that is not above it",
+                        )
                     })?;
                 (Some(Amount::Bytes(bytes)), Absent::Refuse)
             }
@@ -165,6 +175,9 @@ fn value(what: &'static str, bytes: Option<i64>) -> Result<Option<i64>, Error> {
     match bytes {
         None | Some(0) => Ok(None),
         Some(bytes) if bytes >= -1 => Ok(Some(bytes)),
-        Some(_) => Err(invalid(what, "it must be -1 (unlimited) or a number of bytes")),
+        Some(_) => Err(invalid(
+            what,
+            "it must be -1 (unlimited) or a number of bytes",
+        )),
     }
 }

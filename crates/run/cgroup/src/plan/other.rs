@@ -105,7 +105,10 @@ impl Planner<'_> {
             return Err(invalid(WHAT, format!("{file:?} is no name of a v2 file")));
         }
         if value.len() > UNIFIED_VALUE_MAX || value.contains('\0') {
-            return Err(invalid(WHAT, format!("the value for {file} is too long or binary")));
+            return Err(invalid(
+                WHAT,
+                format!("the value for {file} is too long or binary"),
+            ));
         }
         if controller == "cgroup" && !UNIFIED_CORE_FILES.contains(&file) {
             return Err(invalid(WHAT, format!("{file} is not a limit")));

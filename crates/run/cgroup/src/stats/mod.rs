@@ -104,11 +104,12 @@ impl Leaf {
             Some(Version::V2) => ".current",
             None => return Ok(Vec::new()),
         };
-        let names =
-            file::file_names(self.directory(Controller::Hugetlb)?).map_err(|source| Error::Read {
+        let names = file::file_names(self.directory(Controller::Hugetlb)?).map_err(|source| {
+            Error::Read {
                 path: self.location_of(Controller::Hugetlb),
                 source,
-            })?;
+            }
+        })?;
         let mut sizes: Vec<&str> = names
             .iter()
             .filter_map(|name| name.strip_prefix("hugetlb.")?.strip_suffix(suffix))
@@ -116,7 +117,10 @@ impl Leaf {
             .filter(|size| !size.contains('.'))
             .collect();
         sizes.sort_unstable();
-        sizes.into_iter().map(|size| self.hugetlb_of(size)).collect()
+        sizes
+            .into_iter()
+            .map(|size| self.hugetlb_of(size))
+            .collect()
     }
 
     fn hugetlb_of(&self, size: &str) -> Result<HugetlbStats, Error> {
@@ -134,7 +138,11 @@ impl Leaf {
                 let events = self
                     .read_optional(Controller::Hugetlb, &format!("hugetlb.{size}.events"))?
                     .unwrap_or_default();
-                (number("current")?, 0, parse::key(&events, "max").unwrap_or(0))
+                (
+                    number("current")?,
+                    0,
+                    parse::key(&events, "max").unwrap_or(0),
+                )
             }
         };
         Ok(HugetlbStats {
