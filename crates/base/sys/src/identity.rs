@@ -12,6 +12,11 @@ fn check(result: libc::c_long) -> io::Result<()> {
     }
 }
 
+/// Whether the process is the superuser of its user namespace.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// Gives the process a new anonymous session keyring, `keyctl(2)`.
 pub fn join_new_session_keyring() -> io::Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;

@@ -109,6 +109,12 @@ fn watch_directory(directory: &std::path::Path) -> io::Result<AsyncFd<rustix::fd
 }
 
 impl LogStream {
+    /// Whether a record was read already, so that [`LogStream::next`] returns
+    /// at once.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// The next record; `None` at the end.
     pub async fn next(&mut self) -> Option<Result<LogEntry>> {
         loop {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use carrack_oci::runtime::Mount;
 use carrack_runtime::sources::{BindRequest, SourceRequest};
-use carrack_snapshots::overlay::{Durability, OverlaySpec, UpperDirs};
+use carrack_snapshots::overlay::{Durability, OverlaySpec, Writable};
 use carrack_sys::mount::MountAttributes;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
@@ -17,6 +17,8 @@ use crate::{Containers, ContainerId, Error, NewContainer, Result};
 
 const UPPER: &str = "upper";
 const WORK: &str = "work";
+/// Used by old kernels for a moment.
+const MOUNTPOINT: &str = "mnt";
 
 /// A container's root as the container sees it, held open.
 #[derive(Debug)]
@@ -32,24 +34,28 @@ impl AsFd for Rootfs {
 pub(crate) fn mount(shared: &Shared, directory: &Path, new: &NewContainer) -> Result<OwnedFd> {
     let upper = directory.join(UPPER);
     let work = directory.join(WORK);
-    for path in [&upper, &work] {
+    for path in [&upper, &work, &directory.join(MOUNTPOINT)] {
         match std::fs::create_dir(path) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(source) => return Err(Error::file("make", path, source)),
         }
     }
-    let lowers: Vec<PathBuf> = new
-        .rootfs
-        .chain
-        .iter()
-        .rev()
-        .map(|chain| shared.config.snapshots.layer_path(chain))
-        .collect();
+    let mut lowers: Vec<PathBuf> = Vec::with_capacity(new.rootfs.chain.len());
+    for chain in new.rootfs.chain.iter().rev() {
+        lowers.push(shared.config.snapshots.layer_path(chain));
+        if shared.config.snapshots.info(chain).is_some_and(|info| info.opaque_root) {
+            break;
+        }
+    }
     let spec = OverlaySpec {
         lowers,
-        upper: Some(UpperDirs { upper, work }),
-        durability: if new.auto_remove { Durability::Volatile } else { Durability::Durable },
+        writable: Some(Writable {
+            upper,
+            work,
+            durability: if new.auto_remove { Durability::Volatile } else { Durability::Durable },
+        }),
+        mountpoint: directory.join(MOUNTPOINT),
     };
     carrack_snapshots::overlay::mount(&spec).map_err(|error| rootfs_error(&new.id, error))
 }

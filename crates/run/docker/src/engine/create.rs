@@ -279,27 +279,7 @@ impl Engine {
         request: &CreateRequest,
         prepared: &Prepared,
     ) -> Result<()> {
-        let find = |name: &str| self.joined(name);
-        let around = Surroundings {
-            host: &self.host,
-            devices: &Machine,
-            find: &find,
-        };
-        let layers = prepared.pin.image().layers();
-        let chain: Vec<ChainId> = layers.iter().map(|layer| layer.chain.clone()).collect();
-        let record = slot.record();
-        let translated = spec::translate(
-            spec::Request {
-                id: &slot.id,
-                name: &record.name,
-                config: &request.config,
-                host_config: &request.host_config,
-                mounts: &prepared.mounts,
-                chain,
-            },
-            &around,
-        );
-        let mut new = translated?;
+        let mut new = self.translate(slot, request, prepared)?;
         let record = slot.change(|record| {
             if record.config.hostname.is_empty() {
                 record.config.hostname = shown_hostname(&new, &self.host.hostname);
@@ -308,6 +288,33 @@ impl Engine {
         new.owner_data = serde_json::to_value(&*record).map_err(Error::Record)?;
         self.containers.create(new).await?;
         Ok(())
+    }
+
+    fn translate(
+        &self,
+        slot: &Slot,
+        request: &CreateRequest,
+        prepared: &Prepared,
+    ) -> Result<carrack_containers::NewContainer, Invalid> {
+        let find = |name: &str| self.joined(name);
+        let around = Surroundings {
+            host: &self.host,
+            devices: &Machine,
+            find: &find,
+        };
+        let layers = prepared.pin.image().layers();
+        let record = slot.record();
+        spec::translate(
+            spec::Request {
+                id: &slot.id,
+                name: &record.name,
+                config: &request.config,
+                host_config: &request.host_config,
+                mounts: &prepared.mounts,
+                chain: layers.iter().map(|layer| layer.chain.clone()).collect(),
+            },
+            &around,
+        )
     }
 
     /// The container that `container:NAME` means.
