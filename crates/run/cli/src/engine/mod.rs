@@ -156,6 +156,12 @@ impl Engine {
                 return Ok(response);
             }
             let error = self.refusal(response)?;
+            if !self.negotiated && ask.method == Method::HEAD && matches!(error, EngineError::Refused { status: 400, .. }) {
+                // An answer to HEAD has no body to say why: ask so that it has.
+                let ping = self.call(Ask::get("/_ping"))?;
+                self.finish(ping)?;
+                continue;
+            }
             if !self.negotiated && self.go_down(&error) {
                 continue;
             }

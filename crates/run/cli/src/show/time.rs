@@ -52,8 +52,7 @@ pub(crate) fn seconds_of(text: &str) -> Option<f64> {
 
 /// A point in time as `--since` and `--until` take it, in the form that the
 /// engine takes: seconds with a fraction. Go durations count back from now;
-/// RFC 3339 and its shortened forms are local unless they say otherwise;
-/// anything else is passed on for the engine to judge.
+/// RFC 3339 and its shortened forms are local unless they say otherwise.
 pub(crate) fn engine_timestamp(text: &str) -> Result<String, String> {
     if let Some(nanos) = crate::flags::quantity::duration_nanos(text) {
         let then = SystemTime::now()
@@ -79,9 +78,13 @@ pub(crate) fn engine_timestamp(text: &str) -> Result<String, String> {
                 return Ok(stamp(zoned.timestamp()));
             }
         }
-        return Err(format!("failed to parse value as time or duration: {text:?}"));
     }
-    Ok(text.to_owned())
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    if is_number(seconds) && is_number(fraction) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("failed to parse value as time or duration: {}", crate::flags::quantity::quote(text)))
 }
 
 #[cfg(test)]
@@ -101,6 +104,7 @@ mod tests {
         assert_eq!(engine_timestamp("2023-11-14T22:13:20Z").unwrap(), "1700000000.000000000");
         assert_eq!(engine_timestamp("2023-11-14T22:13:20.25Z").unwrap(), "1700000000.250000000");
         assert!(engine_timestamp("2023-99-99").is_err());
+        assert!(engine_timestamp("nonsense").is_err());
         let ago: f64 = engine_timestamp("1h").unwrap().parse().unwrap();
         assert!((now() - 3600.0 - ago).abs() < 5.0);
     }

@@ -68,6 +68,11 @@ const OPTIONAL: &[&str] = &[
     "scope", "status", "id", "from", "time", "timeNano", "VolumeOptions", "BindOptions", "TmpfsOptions", "Warnings",
 ];
 
+/// A field under its name in Go: `ID` for the API's `Id`, `Time` for `time`.
+fn another_case<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    object.iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
 enum Flow {
     On,
     Break,
@@ -314,7 +319,8 @@ impl Evaluator {
                     return Err(error(&path(), &format!("can't evaluate field {name} in type {}", print::type_name(other))));
                 }
             };
-            match object.get(name) {
+            let exact = object.get(name);
+            match exact.or_else(|| if in_map { None } else { another_case(object, name) }) {
                 Some(value) => at = value,
                 None if in_map || self.mode == Mode::Header => {
                     at = &Value::Null;

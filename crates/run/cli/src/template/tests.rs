@@ -25,6 +25,7 @@ fn prints_what_go_prints() {
     for (source, expected) in [
         ("plain", "plain"),
         ("{{.Id}}", "0123456789abcdef"),
+        ("{{.ID}}", "0123456789abcdef"),
         ("{{ .State.Pid }}:{{.State.Running}}", "4242:true"),
         ("{{.Args}}", "[-c exit 3]"),
         ("{{.Empty}}", "[]"),

@@ -54,13 +54,13 @@ fn attach(session: &mut Session, parsed: &Parsed) -> Outcome {
     let container = session.engine.ask(Ask::get(&inspect_path))?;
     let state = |what: &str| at(&container, &format!("State.{what}")).as_bool().unwrap_or(false);
     if !state("Running") {
-        return Err(Failure::new("cannot attach to a stopped container, start it first"));
+        return Err(Failure::new("You cannot attach to a stopped container, start it first"));
     }
     if state("Paused") {
-        return Err(Failure::new("cannot attach to a paused container, unpause it first"));
+        return Err(Failure::new("You cannot attach to a paused container, unpause it first"));
     }
     if state("Restarting") {
-        return Err(Failure::new("cannot attach to a restarting container, wait until it is running"));
+        return Err(Failure::new("You cannot attach to a restarting container, wait until it is running"));
     }
     let id = text(&container, "Id").to_owned();
     let tty = at(&container, "Config.Tty").as_bool().unwrap_or(false);

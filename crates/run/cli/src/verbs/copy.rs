@@ -1,7 +1,6 @@
 //! `cp`.
 
 use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -186,20 +185,30 @@ fn check_output(path: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The most links that are followed to a destination.
+const LINKS: usize = 40;
+
+/// Where the links at a destination lead, whether anything is there or not.
+fn follow(path: &str) -> Result<String, Failure> {
+    let mut at = path.to_owned();
+    for _ in 0..LINKS {
+        let bare = at.trim_end_matches('/');
+        match std::fs::read_link(if bare.is_empty() { "/" } else { bare }) {
+            Ok(target) => at = keep_ending(resolve_link(&clean(&at), &target.to_string_lossy()), &at),
+            Err(_) => return Ok(at),
+        }
+    }
+    Err(Failure::new(format!("evalSymlinks: too many links in {}", quote(path))))
+}
+
 /// Unpacks an archive where it is to arrive.
 fn unpack_here(content: impl Read + Send + 'static, source: Source, to: &str) -> Result<(), Failure> {
-    // A link at the destination is followed: what it points to is meant.
-    let is_there = match std::fs::metadata(to.trim_end_matches("/.").trim_end_matches('/')) {
+    let real = follow(to)?;
+    let is_there = match std::fs::metadata(&real) {
         Ok(metadata) if metadata.is_dir() => Some(IsDirectory::Yes),
         Ok(_) => Some(IsDirectory::No),
-        Err(_) if to.chars().all(|c| c == '/' || c == '.') => Some(IsDirectory::Yes),
         Err(_) => None,
     };
-    let real = match is_there {
-        Some(IsDirectory::No) => std::fs::canonicalize(to).map_or_else(|_| to.to_owned(), |path| path.to_string_lossy().into_owned()),
-        _ => to.to_owned(),
-    };
-    let source = Source { renamed: source.renamed.clone(), ..source };
     let arrival = arrive(&source, &Destination { path: real, is_there })?;
     let directory = std::fs::File::open(&arrival.directory)
         .map_err(|error| Failure::new(format!("open {}: {}", arrival.directory, go_reason(&error))))?;
@@ -278,12 +287,15 @@ fn to_container(
 
 /// A source here: what it is, and the path at which it is read.
 fn local_source(path: &str, follow: bool) -> Result<(Source, String), Failure> {
-    let failed = |error: io::Error| Failure::new(format!("lstat {path}: {}", go_reason(&error)));
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotADirectory => Failure::new("not a directory"),
+        _ => Failure::new(format!("lstat {path}: {}", go_reason(&error))),
+    };
     // A path that says that it is a directory names what a link points to.
     let metadata = if names_contents(path) || path.ends_with('/') {
         let metadata = std::fs::metadata(path).map_err(failed)?;
         if !metadata.is_dir() {
-            return Err(Failure::new(format!("lstat {path}: not a directory")));
+            return Err(Failure::new("not a directory"));
         }
         metadata
     } else {
@@ -298,7 +310,6 @@ fn local_source(path: &str, follow: bool) -> Result<(Source, String), Failure> {
         return Ok((Source { path: real.clone(), is_directory, renamed }, real));
     }
     let source = Source { path: path.to_owned(), is_directory: metadata.is_dir(), renamed: None };
-    let _ = metadata.mode();
     Ok((source, path.to_owned()))
 }
 

@@ -130,7 +130,7 @@ fn find(session: &mut Session, name: &str, wanted: &str, sizes: Sizes) -> Result
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Failure::new(format!("error: no such object: {name}")))
+    Err(Failure::new(format!("Error: No such object: {name}")))
 }
 
 /// Whether an error only says that the name is not one of that kind.

@@ -103,7 +103,10 @@ fn ps(session: &mut Session, parsed: &Parsed) -> Outcome {
     let table = if parsed.on("size") { with_size.as_str() } else { TABLE };
     let raw = raw_format(parsed.on("size"), parsed.on("quiet"));
     let source = if parsed.text("format") == "raw" { raw.as_str() } else { source(parsed, table, "{{.ID}}") };
-    let format = Format::parse(source)?;
+    let format = Format::parse(source).map_err(|failure| {
+        // docker looks at this verb's template before it lists anything.
+        Failure::new(failure.text.replacen("template parsing error", "failed to parse template", 1))
+    })?;
     // Sizes cost the engine a walk: they are asked for where they are shown.
     let size = parsed.on("size") || (!parsed.given("size") && !parsed.on("quiet") && format.reads("Size"));
     let last = parsed.number("last").unwrap_or(-1);

@@ -94,7 +94,7 @@ fn port(session: &mut Session, parsed: &Parsed) -> Outcome {
         // A port's name has no dots to be taken for a path.
         let bindings = items(&ports[format!("{number}/{protocol}")], "");
         if bindings.is_empty() {
-            return Err(Failure::new(format!("no public port '{wanted}' published for {name}")));
+            return Err(Failure::new(format!("Error: No public port '{wanted}' published for {name}")));
         }
         out.extend(bindings.iter().map(host));
     } else if let Value::Object(ports) = ports {

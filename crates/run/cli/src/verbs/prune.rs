@@ -27,25 +27,25 @@ pub(super) static CONTAINER_PRUNE: Verb = verb(
     &["container prune"],
     "Remove all stopped containers",
     &[("Options", &[FILTERED, FORCE])],
-    |session, parsed| one(session, parsed, Kind::Containers, "container prune"),
+    |session, parsed| one(session, parsed, Kind::Containers),
 );
 pub(super) static IMAGE_PRUNE: Verb = verb(
     &["image prune"],
     "Remove unused images",
     &[("Options", &[letter("all", 'a', SWITCH, "Remove all unused images, not only untagged ones"), FILTERED, FORCE])],
-    |session, parsed| one(session, parsed, Kind::Images, "image prune"),
+    |session, parsed| one(session, parsed, Kind::Images),
 );
 pub(super) static NETWORK_PRUNE: Verb = verb(
     &["network prune"],
     "Remove all unused networks",
     &[("Options", &[FILTERED, FORCE])],
-    |session, parsed| one(session, parsed, Kind::Networks, "network prune"),
+    |session, parsed| one(session, parsed, Kind::Networks),
 );
 pub(super) static VOLUME_PRUNE: Verb = verb(
     &["volume prune"],
     "Remove unused local volumes",
     &[("Options", &[letter("all", 'a', SWITCH, "Remove all unused volumes, not only anonymous ones"), FILTERED, FORCE])],
-    |session, parsed| one(session, parsed, Kind::Volumes, "volume prune"),
+    |session, parsed| one(session, parsed, Kind::Volumes),
 );
 pub(super) static SYSTEM_PRUNE: Verb = verb(
     &["system prune"],
@@ -152,7 +152,7 @@ fn confirm(session: &Session, question: &str) -> bool {
     matches!(read, Ok(1..)) && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
-fn one(session: &mut Session, parsed: &Parsed, kind: Kind, name: &str) -> Outcome {
+fn one(session: &mut Session, parsed: &Parsed, kind: Kind) -> Outcome {
     let scope = Scope::of(parsed);
     let filters = parsed.filters("filter");
     if kind == Kind::Volumes && scope == Scope::All && filters.has("all") {
@@ -161,7 +161,7 @@ fn one(session: &mut Session, parsed: &Parsed, kind: Kind, name: &str) -> Outcom
     if !parsed.on("force") {
         let question = format!("WARNING! {}\nAre you sure you want to continue?", kind.warning(scope));
         if !confirm(session, &question) {
-            return Err(Failure::new(format!("{name} has been cancelled")));
+            return Ok(exit::SUCCESS);
         }
     }
     let (removed, freed) = kind.prune(session, &filters, scope)?;
@@ -182,7 +182,7 @@ fn system(session: &mut Session, parsed: &Parsed) -> Outcome {
         return Err(Failure::new("ERROR: The \"until\" filter is not supported with \"--volumes\""));
     }
     if !parsed.on("force") && !confirm(session, &question(&filters, scope, volumes)) {
-        return Err(Failure::new("system prune has been cancelled"));
+        return Ok(exit::SUCCESS);
     }
     let mut freed = 0;
     for kind in [Kind::Containers, Kind::Networks, Kind::Volumes, Kind::Images, Kind::BuildCache] {

@@ -53,7 +53,7 @@ fn start(session: &mut Session, parsed: &Parsed) -> Outcome {
     if failed.is_empty() {
         Ok(exit::SUCCESS)
     } else {
-        Err(Failure::new(format!("failed to start containers: {}", failed.join(", "))))
+        Err(Failure::new(format!("Error: failed to start containers: {}", failed.join(", "))))
     }
 }
 

@@ -185,7 +185,7 @@ fn save(session: &mut Session, parsed: &Parsed) -> Outcome {
         let parent = std::path::Path::new(output).parent().filter(|parent| !parent.as_os_str().is_empty());
         if let Some(parent) = parent.filter(|parent| !parent.exists()) {
             return Err(Failure::new(format!(
-                "failed to save image: invalid output path: directory \"{}\" does not exist",
+                "failed to save image: invalid output path: stat {}: no such file or directory",
                 parent.display()
             )));
         }
