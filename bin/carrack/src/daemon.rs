@@ -8,10 +8,11 @@ use anyhow::Context;
 use carrack_cgroup::{GroupPath, Hierarchies};
 use carrack_containers::{Containers, ContainersConfig};
 use carrack_content::Store;
-use carrack_docker::events::{Event, Events, Subject};
+use carrack_docker::engine::image_event_sink;
+use carrack_docker::events::Events;
 use carrack_docker::host::HostFacts;
 use carrack_docker::{Engine, EngineConfig};
-use carrack_images::{EventSink, Images};
+use carrack_images::Images;
 use carrack_network::{DockerUser, NetworkConfig, Networks};
 use carrack_sandbox::{SandboxConfig, Sandboxes};
 use carrack_seccomp::{Arch, Cache, CapabilitySet, KernelVersion, ProfileSource};
@@ -131,7 +132,7 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
     let events = Arc::new(Events::default());
     let content = Store::open(&flags.data_root.join("content"))?;
     let (images, broken) =
-        Images::open(state.clone(), content, Arc::clone(&snapshots), image_events(&events))?;
+        Images::open(state.clone(), content, Arc::clone(&snapshots), image_event_sink(Arc::clone(&events)))?;
     for image in broken {
         tracing::error!(image = %image.id, error = %image.error, "an image cannot be read");
     }
@@ -213,20 +214,6 @@ fn filters() -> anyhow::Result<Cache> {
     Ok(cache)
 }
 
-/// What happens to images, as events of the engine.
-fn image_events(events: &Arc<Events>) -> EventSink {
-    let events = Arc::clone(events);
-    EventSink::new(move |event| {
-        events.publish(Event {
-            subject: Subject::Image,
-            action: event.action.as_str().to_owned(),
-            actor: event.image.map_or_else(String::new, |id| id.to_string()),
-            attributes: event.attributes,
-            at_ns: i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX),
-        });
-    })
-}
-
 /// An identity that stays: made once, kept beside the data.
 fn engine_id(data_root: &Path) -> anyhow::Result<String> {
     let path = data_root.join("engine-id");
@@ -255,7 +242,7 @@ fn listen(flags: &Flags) -> anyhow::Result<Vec<carrack_serve::BoundListener>> {
     hosts
         .iter()
         .map(|host| {
-            let endpoint = Endpoint::parse(host)?;
+            let endpoint = host.parse::<Endpoint>()?;
             let group = SocketGroup::Named(SOCKET_GROUP.to_owned());
             let bound = carrack_serve::bind(&endpoint, &group)
                 .or_else(|_no_such_group| carrack_serve::bind(&endpoint, &SocketGroup::Own));

@@ -234,6 +234,14 @@ impl Supervisor {
                 .collect(),
         });
         self.control.send(&mut self.events, token, &hello);
+        if self.phase == Phase::Exited {
+            // The end came while there was no daemon, or one that died over it.
+            let ended = Event::Exited {
+                code: self.code,
+                at_ns: self.ended_ns,
+            };
+            self.control.send(&mut self.events, token, &ended);
+        }
     }
 
     fn run_state(&self) -> RunState {
@@ -523,9 +531,10 @@ impl Supervisor {
                     .take()
                     .unwrap_or_else(|| Failure::other(format!("the init ended with {code} before the program ran")));
                 self.programs.clear();
+                let code = failure.exit_code;
                 self.announce(&Event::StartFailed(failure));
-                // Exit code of a start that failed: nobody was told "started".
-                self.waiters.tell(&mut self.events, false, 125);
+                self.waiters.tell(&mut self.events, false, code);
+                self.waiters.tell(&mut self.events, true, code);
                 self.clients.end(&mut self.events, &Target::Container);
                 self.relay.clear(&mut self.events);
                 self.released_by = Some(Instant::now() + FLUSH_BOUND);

@@ -58,13 +58,12 @@ impl Containers {
         let new = Arc::clone(&entry.lock().new);
         let started = self.start_in_sandbox(&entry, &new).await;
         if let Err(error) = &started {
-            let mut inner = entry.lock();
-            inner.state.error = error.to_string();
-            inner.state.exit_code = error.exit_code();
-            // Whoever came before the start learns of it by the start's own
-            // answer; the connections just end.
-            inner.early_attaches.clear();
-            inner.early_waits.clear();
+            {
+                let mut inner = entry.lock();
+                inner.state.error = error.to_string();
+                inner.state.exit_code = error.exit_code();
+            }
+            run::answer_early(&entry);
         }
         started
     }

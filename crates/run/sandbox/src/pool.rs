@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub(crate) struct Inner {
     directory: OwnedFd,
     ready: Mutex<VecDeque<Sandbox>>,
     taken: Notify,
+    /// Nothing is made any more.
+    closing: AtomicBool,
     graveyard: Graveyard,
 }
 
@@ -91,6 +94,7 @@ impl Sandboxes {
             directory,
             ready: Mutex::new(VecDeque::new()),
             taken: Notify::new(),
+            closing: AtomicBool::new(false),
             graveyard: Graveyard::new(),
         })))
     }
@@ -196,6 +200,7 @@ impl Sandboxes {
 
     /// Destroys what is parked; containers go on.
     pub async fn close(&self) {
+        self.0.closing.store(true, Ordering::SeqCst);
         let parked: Vec<Sandbox> = self.0.lock().drain(..).collect();
         for sandbox in parked {
             let Sandbox { id, supervisor_pid, link, endpoint, netns, leaf, .. } = sandbox;
@@ -223,13 +228,14 @@ impl Inner {
         }
         loop {
             let missing = target.saturating_sub(self.lock().len());
-            if missing == 0 {
+            if missing == 0 || self.closing.load(Ordering::SeqCst) {
                 return;
             }
             let batch = self.make(&SandboxRequest::default(), missing.min(MAX_BATCH)).await;
             let mut failed = false;
             for made in batch {
                 match made {
+                    Ok(sandbox) if self.closing.load(Ordering::SeqCst) => self.discard(sandbox),
                     Ok(sandbox) => self.lock().push_back(sandbox),
                     Err(error) => {
                         tracing::warn!(error = %describe(&error), "refill the pool");
