@@ -74,7 +74,7 @@ impl Leaf {
         Ok(())
     }
 
-    fn kill_one_by_one(&self) -> Result<(), Error> {
+    pub(crate) fn kill_one_by_one(&self) -> Result<(), Error> {
         for _ in 0..KILL_ROUNDS {
             // While the group stands still nobody forks and no pid is used anew.
             let frozen = self.freeze().is_ok();
