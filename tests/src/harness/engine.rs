@@ -387,8 +387,11 @@ impl std::ops::DerefMut for Shared {
 /// # Panics
 /// When it cannot be started.
 pub fn shared() -> Shared {
-    let poisoned = SHARED.is_poisoned();
-    let mut slot = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    // Asked when it is our turn: a test that failed left its engine as it was.
+    let (mut slot, poisoned) = match SHARED.lock() {
+        Ok(slot) => (slot, false),
+        Err(failed) => (failed.into_inner(), true),
+    };
     SHARED.clear_poison();
     let alive = slot.as_mut().is_some_and(|engine| {
         engine
