@@ -47,7 +47,7 @@ pub(crate) fn head(
         format_args!("HTTP/1.1 {} {}", status.as_u16(), reason(status)),
     );
     for (name, value) in &response.headers {
-        out.extend_from_slice(name.as_str().as_bytes());
+        title_case(name.as_str(), out);
         out.extend_from_slice(b": ");
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
@@ -111,6 +111,20 @@ fn reason(status: StatusCode) -> &'static str {
     match status {
         StatusCode::SWITCHING_PROTOCOLS => "UPGRADED",
         status => status.canonical_reason().unwrap_or("Unknown"),
+    }
+}
+
+/// `content-type` → `Content-Type`: names are the same in any case, and
+/// people who read them are used to this one.
+fn title_case(name: &str, out: &mut BytesMut) {
+    let mut begins = true;
+    for byte in name.bytes() {
+        out.extend_from_slice(&[if begins {
+            byte.to_ascii_uppercase()
+        } else {
+            byte
+        }]);
+        begins = byte == b'-';
     }
 }
 
@@ -181,7 +195,7 @@ mod tests {
             expect![[r#"
                 Length true
                 HTTP/1.1 200 OK
-                content-type: text/plain
+                Content-Type: text/plain
                 Date: Tue, 29 Feb 2000 12:34:56 GMT
                 Content-Length: 2
 
@@ -194,7 +208,7 @@ mod tests {
             expect![[r#"
                 None false
                 HTTP/1.1 200 OK
-                content-type: text/plain
+                Content-Type: text/plain
                 Date: Tue, 29 Feb 2000 12:34:56 GMT
                 Content-Length: 2
                 Connection: close
@@ -219,7 +233,7 @@ mod tests {
             expect![[r#"
                 Chunked true
                 HTTP/1.1 200 OK
-                content-type: application/json
+                Content-Type: application/json
                 Date: Tue, 29 Feb 2000 12:34:56 GMT
                 Transfer-Encoding: chunked
 
@@ -234,7 +248,7 @@ mod tests {
             expect![[r#"
                 UntilClose false
                 HTTP/1.1 101 UPGRADED
-                connection: Upgrade
+                Connection: Upgrade
 
             "#]],
         );

@@ -93,6 +93,13 @@ impl ListenError {
     }
 }
 
+impl Endpoint {
+    /// Parses what was written after `-H`.
+    pub fn parse(address: &str) -> Result<Self, ListenError> {
+        address.parse()
+    }
+}
+
 impl FromStr for Endpoint {
     type Err = ListenError;
 

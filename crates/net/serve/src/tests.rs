@@ -157,15 +157,15 @@ async fn keep_alive_and_pipelining() {
     let whole = talk(&[&all]).await;
     let expected = expect![[r#"
         HTTP/1.1 200 OK
-        content-type: text/plain
+        Content-Type: text/plain
         Content-Length: 2
 
         OKHTTP/1.1 200 OK
-        content-type: text/plain
+        Content-Type: text/plain
         Content-Length: 3
 
         abcHTTP/1.1 200 OK
-        content-type: text/plain
+        Content-Type: text/plain
         Content-Length: 2
 
         OK"#]];
@@ -181,11 +181,11 @@ async fn head_has_no_body() {
         &[b"HEAD /ok HTTP/1.1\r\nHost: d\r\n\r\nHEAD /count HTTP/1.1\r\nHost: d\r\n\r\n"],
         expect![[r#"
             HTTP/1.1 200 OK
-            content-type: text/plain
+            Content-Type: text/plain
             Content-Length: 2
 
             HTTP/1.1 200 OK
-            content-type: text/plain
+            Content-Type: text/plain
 
         "#]],
     )
@@ -201,7 +201,7 @@ async fn streams_are_chunked_and_kept_alive() {
         ],
         expect![[r#"
             HTTP/1.1 200 OK
-            content-type: text/plain
+            Content-Type: text/plain
             Transfer-Encoding: chunked
 
             4
@@ -213,7 +213,7 @@ async fn streams_are_chunked_and_kept_alive() {
             0
 
             HTTP/1.1 200 OK
-            content-type: text/plain
+            Content-Type: text/plain
             Content-Length: 2
             Connection: close
 
@@ -224,7 +224,7 @@ async fn streams_are_chunked_and_kept_alive() {
         &[b"GET /count HTTP/1.0\r\n\r\n"],
         expect![[r#"
             HTTP/1.1 200 OK
-            content-type: text/plain
+            Content-Type: text/plain
             Connection: close
 
             one two three"#]],
@@ -247,12 +247,12 @@ async fn a_panic_is_500_and_the_next_request_works() {
         ],
         expect![[r#"
             HTTP/1.1 500 Internal Server Error
-            content-type: text/plain; charset=utf-8
+            Content-Type: text/plain; charset=utf-8
             Content-Length: 15
 
             internal error
             HTTP/1.1 200 OK
-            content-type: text/plain
+            Content-Type: text/plain
             Content-Length: 2
 
             OK"#]],
@@ -424,7 +424,7 @@ async fn a_taken_connection_comes_with_what_was_read_ahead() {
         &[b"POST /upgrade HTTP/1.1\r\nHost: d\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n\r\nearly"],
         expect![[r#"
             HTTP/1.1 101 UPGRADED
-            connection: Upgrade
+            Connection: Upgrade
 
             ahead=b"early""#]],
     )

@@ -96,7 +96,10 @@ fn with_common_headers(response: Response) -> Response {
             HeaderName::from_static("docker-experimental"),
             HeaderValue::from_static("false"),
         )
-        .with_header(HeaderName::from_static("ostype"), HeaderValue::from_static("linux"))
+        .with_header(
+            HeaderName::from_static("ostype"),
+            HeaderValue::from_static("linux"),
+        )
         .with_header(http::header::SERVER, HeaderValue::from_static(SERVER));
     if let Ok(version) = version {
         response = response.with_header(HeaderName::from_static("api-version"), version);

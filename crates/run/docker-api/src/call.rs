@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use carrack_docker::Engine;
 use carrack_serve::{PathParams, Request, Response};
-use http::{HeaderName, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 
 use crate::error::ApiError;
@@ -38,18 +38,15 @@ impl Call {
     pub(crate) fn wants_upgrade(&self) -> bool {
         self.request.headers.contains_key(http::header::UPGRADE)
     }
-
-    /// A header field as text.
-    pub(crate) fn header(&self, name: &HeaderName) -> &str {
-        let value = self.request.headers.get(name);
-        value.and_then(|value| value.to_str().ok()).unwrap_or_default()
-    }
 }
 
 /// JSON with a line feed behind it, as Go's encoder writes it.
 pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
     let mut body = serde_json::to_vec(value).map_err(|error| {
-        ApiError::new(carrack_oci::ErrorKind::Internal, format!("encode the answer: {error}"))
+        ApiError::new(
+            carrack_oci::ErrorKind::Internal,
+            format!("encode the answer: {error}"),
+        )
     })?;
     body.push(b'\n');
     Ok(Response::bytes(status, "application/json", body))

@@ -27,7 +27,10 @@ impl ApiError {
 
     /// 501, with a sentence of `docs/not-yet.md`.
     pub(crate) fn not_yet(entry: &str) -> Self {
-        Self::new(ErrorKind::Unsupported, carrack_docker::not_yet::sentence(entry))
+        Self::new(
+            ErrorKind::Unsupported,
+            carrack_docker::not_yet::sentence(entry),
+        )
     }
 
     /// Docker's form on the wire.

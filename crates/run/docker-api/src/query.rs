@@ -43,7 +43,10 @@ impl Query {
 
     /// All values of `name`.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Whether `name` is there at all.
@@ -60,7 +63,11 @@ impl Query {
 
     /// Likewise, with a value for when it is not given.
     pub(crate) fn boolean_or(&self, name: &str, default: bool) -> bool {
-        if self.has(name) { self.boolean(name) } else { default }
+        if self.has(name) {
+            self.boolean(name)
+        } else {
+            default
+        }
     }
 
     /// A whole number, nothing when it is not given.

@@ -1,187 +1,207 @@
-//! What there is, by method and path.
+//! The table of routes.
 
 use carrack_serve::{BodyBound, Router};
 use http::Method;
 
-use crate::body::MAX_JSON_BYTES;
+use crate::call::Handler;
+use crate::handlers::{
+    absent, archive, attach, containers, create, events, exec, images, logs, networks, stats,
+    system, transfer, update, volumes, wait,
+};
+use crate::json::BODY_BYTES_MAX;
 
-/// Body of an image archive or of files copied in: whatever the disk holds;
-/// it is streamed and unpacked within limits of its own.
-const ARCHIVE: BodyBound = BodyBound::Bytes(u64::MAX);
-const JSON: BodyBound = BodyBound::Bytes(MAX_JSON_BYTES as u64);
+/// Largest tar stream taken: an image archive or a copy, bytes. What it
+/// unpacks to is bounded where it is unpacked.
+const ARCHIVE_BYTES_MAX: u64 = 1 << 40;
+/// A body that no route reads: read and thrown away up to this, bytes.
+const IGNORED_BYTES_MAX: u64 = 64 * 1024;
 
-/// One operation of the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Route {
-    Ping,
-    Version,
-    Info,
-    Events,
-    DiskUsage,
-    ContainerList,
-    ContainerCreate,
-    ContainerInspect,
-    ContainerTop,
-    ContainerLogs,
-    ContainerStats,
-    ContainerResize,
-    ContainerStart,
-    ContainerStop,
-    ContainerRestart,
-    ContainerKill,
-    ContainerUpdate,
-    ContainerRename,
-    ContainerPause,
-    ContainerUnpause,
-    ContainerAttach,
-    ContainerWait,
-    ContainerRemove,
-    ContainerPrune,
-    ArchiveHead,
-    ArchiveGet,
-    ArchivePut,
-    ExecCreate,
-    ExecStart,
-    ExecResize,
-    ExecInspect,
-    ImageList,
-    ImageLoad,
-    ImageSave,
-    ImageSaveOne,
-    ImageCreate,
-    ImageInspect,
-    ImageHistory,
-    ImageTag,
-    ImageRemove,
-    ImagePrune,
-    VolumeList,
-    VolumeCreate,
-    VolumeInspect,
-    VolumeRemove,
-    VolumePrune,
-    NetworkList,
-    NetworkInspect,
-    NetworkRemove,
-    NetworkPrune,
-    BuildPrune,
-    PluginList,
-    /// 501 with the sentence of this entry of `docs/not-yet.md`.
-    NotYet(&'static str),
-    /// Swarm's: 503 as a daemon outside of a swarm answers.
-    Swarm,
-    SwarmLeave,
+const NONE: BodyBound = BodyBound::Bytes(IGNORED_BYTES_MAX);
+const JSON: BodyBound = BodyBound::Bytes(BODY_BYTES_MAX as u64);
+const ARCHIVE: BodyBound = BodyBound::Bytes(ARCHIVE_BYTES_MAX);
+
+/// A handler as a plain function pointer.
+macro_rules! to {
+    ($handler:path) => {{
+        let handler: Handler = |call| Box::pin($handler(call));
+        handler
+    }};
 }
 
-/// All routes.
-pub(crate) fn router() -> Router<Route> {
-    use Route as R;
+/// All routes. The order matters where a placeholder could take a word.
+pub(crate) fn router() -> Router<Handler> {
     let mut router = Router::new();
-    let mut add = |method: &Method, path: &'static str, route: Route| {
-        let bound = match route {
-            R::ImageLoad | R::ImageCreate | R::ArchivePut => ARCHIVE,
-            // What is refused anyway is refused whatever it sends.
-            R::NotYet(_) | R::Swarm | R::SwarmLeave => ARCHIVE,
-            _ => JSON,
-        };
-        router.add(method.clone(), path, bound, route);
+    let mut get = |pattern, handler: Handler| {
+        router.add(Method::GET, pattern, NONE, handler);
     };
-    let (get, head, post, put, delete) =
-        (&Method::GET, &Method::HEAD, &Method::POST, &Method::PUT, &Method::DELETE);
-    add(get, "/_ping", R::Ping);
-    add(head, "/_ping", R::Ping);
-    add(get, "/version", R::Version);
-    add(get, "/info", R::Info);
-    add(get, "/events", R::Events);
-    add(get, "/system/df", R::DiskUsage);
+    get("/_ping", to!(system::ping));
+    get("/version", to!(system::version));
+    get("/info", to!(system::info));
+    get("/events", to!(events::events));
+    get("/system/df", to!(system::disk_usage));
+    get("/containers/json", to!(containers::list));
+    get("/containers/{name}/json", to!(containers::inspect));
+    get("/containers/{name}/top", to!(containers::top));
+    get("/containers/{name}/logs", to!(logs::logs));
+    get("/containers/{name}/stats", to!(stats::stats));
+    get("/containers/{name}/archive", to!(archive::get));
+    get("/containers/{name}/changes", to!(absent::changes));
+    get("/containers/{name}/export", to!(absent::export));
+    get("/containers/{name}/attach/ws", to!(absent::websocket));
+    get("/containers/{name}/checkpoints", to!(absent::checkpoint));
+    get("/exec/{name}/json", to!(exec::inspect));
+    get("/images/json", to!(images::list));
+    get("/images/search", to!(absent::search));
+    get("/images/get", to!(transfer::save));
+    get("/images/{name:.*}/get", to!(transfer::save_one));
+    get("/images/{name:.*}/json", to!(images::inspect));
+    get("/images/{name:.*}/history", to!(images::history));
+    get("/volumes", to!(volumes::list));
+    get("/volumes/{name}", to!(volumes::inspect));
+    get("/networks", to!(networks::list));
+    get("/networks/{name}", to!(networks::inspect));
+    get("/distribution/{name:.*}/json", to!(absent::pull));
+    get("/plugins", to!(absent::no_plugins));
 
-    add(get, "/containers/json", R::ContainerList);
-    add(post, "/containers/create", R::ContainerCreate);
-    add(post, "/containers/prune", R::ContainerPrune);
-    add(get, "/containers/{id}/json", R::ContainerInspect);
-    add(get, "/containers/{id}/top", R::ContainerTop);
-    add(get, "/containers/{id}/logs", R::ContainerLogs);
-    add(get, "/containers/{id}/stats", R::ContainerStats);
-    add(get, "/containers/{id}/changes", R::NotYet("changes"));
-    add(get, "/containers/{id}/export", R::NotYet("export"));
-    add(post, "/containers/{id}/resize", R::ContainerResize);
-    add(post, "/containers/{id}/start", R::ContainerStart);
-    add(post, "/containers/{id}/stop", R::ContainerStop);
-    add(post, "/containers/{id}/restart", R::ContainerRestart);
-    add(post, "/containers/{id}/kill", R::ContainerKill);
-    add(post, "/containers/{id}/update", R::ContainerUpdate);
-    add(post, "/containers/{id}/rename", R::ContainerRename);
-    add(post, "/containers/{id}/pause", R::ContainerPause);
-    add(post, "/containers/{id}/unpause", R::ContainerUnpause);
-    add(post, "/containers/{id}/attach", R::ContainerAttach);
-    add(get, "/containers/{id}/attach/ws", R::NotYet("websocket"));
-    add(post, "/containers/{id}/wait", R::ContainerWait);
-    add(delete, "/containers/{id}", R::ContainerRemove);
-    add(head, "/containers/{id}/archive", R::ArchiveHead);
-    add(get, "/containers/{id}/archive", R::ArchiveGet);
-    add(put, "/containers/{id}/archive", R::ArchivePut);
-    add(get, "/containers/{id}/checkpoints", R::NotYet("checkpoint"));
-    add(post, "/containers/{id}/checkpoints", R::NotYet("checkpoint"));
-    add(delete, "/containers/{id}/checkpoints/{name}", R::NotYet("checkpoint"));
-    add(post, "/containers/{id}/exec", R::ExecCreate);
-    add(post, "/exec/{id}/start", R::ExecStart);
-    add(post, "/exec/{id}/resize", R::ExecResize);
-    add(get, "/exec/{id}/json", R::ExecInspect);
+    let mut head = |pattern, handler: Handler| {
+        router.add(Method::HEAD, pattern, NONE, handler);
+    };
+    head("/_ping", to!(system::ping));
+    head("/containers/{name}/archive", to!(archive::head));
 
-    add(get, "/images/json", R::ImageList);
-    add(get, "/images/search", R::NotYet("search"));
-    add(get, "/images/get", R::ImageSave);
-    add(post, "/images/load", R::ImageLoad);
-    add(post, "/images/create", R::ImageCreate);
-    add(post, "/images/prune", R::ImagePrune);
-    add(get, "/images/{name:.*}/json", R::ImageInspect);
-    add(get, "/images/{name:.*}/history", R::ImageHistory);
-    add(get, "/images/{name:.*}/get", R::ImageSaveOne);
-    add(post, "/images/{name:.*}/tag", R::ImageTag);
-    add(post, "/images/{name:.*}/push", R::NotYet("push"));
-    add(delete, "/images/{name:.*}", R::ImageRemove);
-    add(get, "/distribution/{name:.*}/json", R::NotYet("pull"));
-    add(post, "/commit", R::NotYet("commit"));
-    add(post, "/auth", R::NotYet("login"));
-
-    add(get, "/volumes", R::VolumeList);
-    add(post, "/volumes/create", R::VolumeCreate);
-    add(post, "/volumes/prune", R::VolumePrune);
-    add(get, "/volumes/{name}", R::VolumeInspect);
-    add(put, "/volumes/{name}", R::NotYet("cluster-volume"));
-    add(delete, "/volumes/{name}", R::VolumeRemove);
-
-    add(get, "/networks", R::NetworkList);
-    add(post, "/networks/create", R::NotYet("network"));
-    add(post, "/networks/prune", R::NetworkPrune);
-    add(get, "/networks/{name}", R::NetworkInspect);
-    add(delete, "/networks/{name}", R::NetworkRemove);
-    add(post, "/networks/{name}/connect", R::NotYet("connect"));
-    add(post, "/networks/{name}/disconnect", R::NotYet("disconnect"));
-
-    add(post, "/build", R::NotYet("build"));
-    add(post, "/build/prune", R::BuildPrune);
-    add(post, "/build/cancel", R::NotYet("build"));
-    add(post, "/session", R::NotYet("build"));
-    add(post, "/grpc", R::NotYet("build"));
-
-    add(get, "/plugins", R::PluginList);
-    for method in [get, post, delete] {
-        for path in ["/swarm", "/nodes", "/services", "/tasks", "/secrets", "/configs"] {
-            add(method, path, R::Swarm);
-        }
-    }
-    add(post, "/swarm/leave", R::SwarmLeave);
-    for path in [
-        "/swarm/{rest:.*}",
-        "/nodes/{rest:.*}",
-        "/services/{rest:.*}",
-        "/tasks/{rest:.*}",
-        "/secrets/{rest:.*}",
-        "/configs/{rest:.*}",
-    ] {
-        for method in [get, post, delete] {
-            add(method, path, R::Swarm);
-        }
-    }
+    let mut post = |pattern, bound, handler: Handler| {
+        router.add(Method::POST, pattern, bound, handler);
+    };
+    post("/containers/create", JSON, to!(create::create));
+    post("/containers/prune", NONE, to!(containers::prune));
+    post("/containers/{name}/start", NONE, to!(containers::start));
+    post("/containers/{name}/stop", NONE, to!(containers::stop));
+    post("/containers/{name}/restart", NONE, to!(containers::restart));
+    post("/containers/{name}/kill", NONE, to!(containers::kill));
+    post("/containers/{name}/pause", NONE, to!(containers::pause));
+    post("/containers/{name}/unpause", NONE, to!(containers::unpause));
+    post("/containers/{name}/rename", NONE, to!(containers::rename));
+    post("/containers/{name}/resize", NONE, to!(containers::resize));
+    post("/containers/{name}/update", JSON, to!(update::update));
+    post("/containers/{name}/attach", NONE, to!(attach::attach));
+    post("/containers/{name}/wait", NONE, to!(wait::wait));
+    post("/containers/{name}/exec", JSON, to!(exec::create));
+    post(
+        "/containers/{name}/checkpoints",
+        JSON,
+        to!(absent::checkpoint),
+    );
+    post("/exec/{name}/start", JSON, to!(exec::start));
+    post("/exec/{name}/resize", NONE, to!(exec::resize));
+    post("/images/create", ARCHIVE, to!(transfer::create));
+    post("/images/load", ARCHIVE, to!(transfer::load));
+    post("/images/prune", NONE, to!(images::prune));
+    post("/images/{name:.*}/tag", NONE, to!(images::tag));
+    post("/images/{name:.*}/push", NONE, to!(absent::push));
+    post("/volumes/create", JSON, to!(volumes::create));
+    post("/volumes/prune", NONE, to!(volumes::prune));
+    post("/networks/create", JSON, to!(absent::network));
+    post("/networks/prune", NONE, to!(networks::prune));
+    post("/networks/{name}/connect", JSON, to!(absent::connect));
+    post("/networks/{name}/disconnect", JSON, to!(absent::disconnect));
+    post("/commit", JSON, to!(absent::commit));
+    post("/build", ARCHIVE, to!(absent::build));
+    post("/build/prune", NONE, to!(absent::build_prune));
+    post("/build/cancel", NONE, to!(absent::build));
+    post("/session", NONE, to!(absent::build));
+    post("/grpc", NONE, to!(absent::build));
+    post("/auth", JSON, to!(absent::login));
+    router.add(
+        Method::PUT,
+        "/containers/{name}/archive",
+        ARCHIVE,
+        to!(archive::put),
+    );
+    router.add(
+        Method::PUT,
+        "/volumes/{name}",
+        JSON,
+        to!(absent::cluster_volume),
+    );
+    router.add(
+        Method::DELETE,
+        "/containers/{name}",
+        NONE,
+        to!(containers::remove),
+    );
+    let checkpoint = "/containers/{name}/checkpoints/{checkpoint}";
+    router.add(Method::DELETE, checkpoint, NONE, to!(absent::checkpoint));
+    router.add(
+        Method::DELETE,
+        "/images/{name:.*}",
+        NONE,
+        to!(images::remove),
+    );
+    router.add(
+        Method::DELETE,
+        "/volumes/{name}",
+        NONE,
+        to!(volumes::remove),
+    );
+    router.add(
+        Method::DELETE,
+        "/networks/{name}",
+        NONE,
+        to!(networks::remove),
+    );
+    swarm(&mut router);
     router
+}
+
+/// Parts of Docker that need a swarm: this node is in none.
+fn swarm(router: &mut Router<Handler>) {
+    let roots = [
+        "/swarm",
+        "/nodes",
+        "/services",
+        "/tasks",
+        "/secrets",
+        "/configs",
+    ];
+    for root in roots {
+        router.add(Method::GET, root, NONE, to!(absent::swarm));
+    }
+    router.add(Method::POST, "/swarm/leave", JSON, to!(absent::swarm_leave));
+    let posts = [
+        "/swarm/init",
+        "/swarm/join",
+        "/swarm/update",
+        "/swarm/unlock",
+        "/services/create",
+        "/secrets/create",
+        "/configs/create",
+        "/nodes/{name}/update",
+        "/services/{name}/update",
+        "/secrets/{name}/update",
+        "/configs/{name}/update",
+    ];
+    for pattern in posts {
+        router.add(Method::POST, pattern, JSON, to!(absent::swarm));
+    }
+    let gets = [
+        "/swarm/unlockkey",
+        "/nodes/{name}",
+        "/services/{name}",
+        "/services/{name}/logs",
+        "/tasks/{name}",
+        "/tasks/{name}/logs",
+        "/secrets/{name}",
+        "/configs/{name}",
+    ];
+    for pattern in gets {
+        router.add(Method::GET, pattern, NONE, to!(absent::swarm));
+    }
+    for pattern in [
+        "/nodes/{name}",
+        "/services/{name}",
+        "/secrets/{name}",
+        "/configs/{name}",
+    ] {
+        router.add(Method::DELETE, pattern, NONE, to!(absent::swarm));
+    }
 }

@@ -34,7 +34,9 @@ pub(crate) fn split(path: &str) -> (Option<&str>, &str) {
     let end = rest.find('/').unwrap_or(rest.len());
     let version = &rest[..end];
     let is_version = !version.is_empty()
-        && version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        && version
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.');
     if is_version {
         (Some(version), &rest[end..])
     } else {

@@ -29,9 +29,9 @@ pub(crate) async fn read<T: DeserializeOwned + Default>(
 
 /// Reads a body that must be there.
 pub(crate) async fn read_required(request: &mut Request) -> Result<Value, ApiError> {
-    read_value(request).await?.ok_or_else(|| {
-        ApiError::bad_request("invalid JSON: got EOF while reading request body")
-    })
+    read_value(request)
+        .await?
+        .ok_or_else(|| ApiError::bad_request("invalid JSON: got EOF while reading request body"))
 }
 
 /// The sentence for a document that is JSON and not what was expected.
@@ -166,7 +166,10 @@ mod tests {
     async fn content_types() {
         let body = r#"{"Image":"a"}"#;
         assert_eq!(sentence(Some("application/json"), body).await, "ok");
-        assert_eq!(sentence(Some("Application/JSON; charset=utf-8"), body).await, "ok");
+        assert_eq!(
+            sentence(Some("Application/JSON; charset=utf-8"), body).await,
+            "ok"
+        );
         assert_eq!(
             sentence(Some("text/plain"), body).await,
             "unsupported Content-Type header (text/plain): must be 'application/json'"
@@ -188,9 +191,18 @@ mod tests {
             (r#"{"Image":"a"} "#, "ok"),
             (r#"{"Image":"a"}{}"#, "unexpected content after JSON"),
             (r#"{"Image":"a"} x"#, "unexpected content after JSON"),
-            ("{}", "config cannot be empty in order to create a container"),
-            ("null", "config cannot be empty in order to create a container"),
-            ("{i", "invalid JSON: invalid character 'i' looking for beginning of object key string"),
+            (
+                "{}",
+                "config cannot be empty in order to create a container",
+            ),
+            (
+                "null",
+                "config cannot be empty in order to create a container",
+            ),
+            (
+                "{i",
+                "invalid JSON: invalid character 'i' looking for beginning of object key string",
+            ),
             (
                 r#"{"Image":1}"#,
                 "invalid JSON: json: cannot unmarshal number into Go value of type string",

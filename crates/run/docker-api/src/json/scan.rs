@@ -242,30 +242,69 @@ mod tests {
     /// Every sentence here was recorded from dockerd 20.10.
     #[test]
     fn sentences() {
-        check("foo", "invalid character 'o' in literal false (expecting 'a')");
-        check("{i", "invalid character 'i' looking for beginning of object key string");
-        check(r#"{"Image":"busybox",}"#, "invalid character '}' looking for beginning of object key string");
+        check(
+            "foo",
+            "invalid character 'o' in literal false (expecting 'a')",
+        );
+        check(
+            "{i",
+            "invalid character 'i' looking for beginning of object key string",
+        );
+        check(
+            r#"{"Image":"busybox",}"#,
+            "invalid character '}' looking for beginning of object key string",
+        );
         check(r#"{"Image":"busybox""#, "unexpected EOF");
         check(r#"{"Image":"busy"#, "unexpected EOF");
-        check(r#"{"Image" "busy"}"#, "invalid character '\"' after object key");
-        check(r#"{"Image":tru}"#, "invalid character '}' in literal true (expecting 'e')");
+        check(
+            r#"{"Image" "busy"}"#,
+            "invalid character '\"' after object key",
+        );
+        check(
+            r#"{"Image":tru}"#,
+            "invalid character '}' in literal true (expecting 'e')",
+        );
         check(r#"{"Image":nul"#, "unexpected EOF");
-        check(r#"{"Image":01}"#, "invalid character '1' after object key:value pair");
-        check(r#"{"Image":"a\qb"}"#, "invalid character 'q' in string escape code");
-        check("abc", "invalid character 'a' looking for beginning of value");
+        check(
+            r#"{"Image":01}"#,
+            "invalid character '1' after object key:value pair",
+        );
+        check(
+            r#"{"Image":"a\qb"}"#,
+            "invalid character 'q' in string escape code",
+        );
+        check(
+            "abc",
+            "invalid character 'a' looking for beginning of value",
+        );
     }
 
     #[test]
     fn others() {
         check(r#"{"a":[1,2.5e-3,"x",{},[],null]}"#, "ok");
         check("[1 2]", "invalid character '2' after array element");
-        check("[1,]", "invalid character ']' looking for beginning of value");
+        check(
+            "[1,]",
+            "invalid character ']' looking for beginning of value",
+        );
         check("-x", "invalid character 'x' in numeric literal");
-        check("1.x", "invalid character 'x' after decimal point in numeric literal");
-        check("1ex", "invalid character 'x' in exponent of numeric literal");
-        check(r#""\u00g0""#, r"invalid character 'g' in \u hexadecimal character escape");
+        check(
+            "1.x",
+            "invalid character 'x' after decimal point in numeric literal",
+        );
+        check(
+            "1ex",
+            "invalid character 'x' in exponent of numeric literal",
+        );
+        check(
+            r#""\u00g0""#,
+            r"invalid character 'g' in \u hexadecimal character escape",
+        );
         check("\"a\nb\"", r"invalid character '\n' in string literal");
-        check("'", r"invalid character '\'' looking for beginning of value");
+        check(
+            "'",
+            r"invalid character '\'' looking for beginning of value",
+        );
         check("", "unexpected EOF");
     }
 

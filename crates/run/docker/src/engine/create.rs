@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use carrack_containers::{ContainerId, IpcMode};
 use carrack_images::{Image, ImagePin};
-use carrack_oci::{ChainId, Platform};
+use carrack_oci::Platform;
 use carrack_snapshots::overlay::{self, OverlaySpec};
 use carrack_volumes as volumes;
 
