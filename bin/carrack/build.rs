@@ -27,12 +27,21 @@ fn main() {
     ] {
         println!("cargo::rerun-if-changed={}", workspace.join(path).display());
     }
-    println!("cargo::rerun-if-changed={}", workspace.join("Cargo.lock").display());
+    println!(
+        "cargo::rerun-if-changed={}",
+        workspace.join("Cargo.lock").display()
+    );
     let directory = target_directory(&out).join("supervisor");
     let mut cargo = Command::new(variable("CARGO"));
     cargo
         .current_dir(&workspace)
-        .args(["build", "--package", "carrack-supervisor", "--profile", "supervisor"])
+        .args([
+            "build",
+            "--package",
+            "carrack-supervisor",
+            "--profile",
+            "supervisor",
+        ])
         .args(["--target", &target])
         .arg("--target-dir")
         .arg(&directory);
@@ -46,11 +55,19 @@ fn main() {
             cargo.env_remove(&name);
         }
     }
-    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static");
-    let status = cargo.status().expect("cargo can be run by its own build script");
+    cargo.env(
+        "RUSTFLAGS",
+        "-C target-feature=+crt-static -C relocation-model=static",
+    );
+    let status = cargo
+        .status()
+        .expect("cargo can be run by its own build script");
     assert!(status.success(), "building the supervisor failed");
-    let program = directory.join(&target).join("supervisor/carrack-supervisor");
-    std::fs::copy(&program, out.join("supervisor")).expect("the supervisor was built and can be copied");
+    let program = directory
+        .join(&target)
+        .join("supervisor/carrack-supervisor");
+    std::fs::copy(&program, out.join("supervisor"))
+        .expect("the supervisor was built and can be copied");
 }
 
 /// The outer target directory: `OUT_DIR` is `<target>/<profile>/build/<package>/out`.

@@ -1,5 +1,7 @@
 //! The unmodified `docker` command does what it does with dockerd.
 
+mod terminal;
+
 mod run {
     carrack_tests::cases!("docker_cli/run": bind, blkio_flags, capabilities, cgroupns, cidfile, debian, detach, devices, entrypoint, env, expose, identity, init, interactive, label, limits_flags, missing, name, namespaces, no_shell, oom_score, output, privileged, readonly, restart, security, shm, stopping, sysctl, tmpfs, ulimit, user, volumes, workdir);
 }

@@ -43,14 +43,28 @@ const SOCKET_GROUP: &str = "carrack";
 /// Several engines run side by side: the names of their bridge, firewall table
 /// and cgroup come from the exec root.
 #[derive(Debug, Parser)]
-#[command(name = "carrack daemon", bin_name = "carrack daemon", max_term_width = 100)]
+#[command(
+    name = "carrack daemon",
+    bin_name = "carrack daemon",
+    max_term_width = 100
+)]
 pub(crate) struct Flags {
     /// Directory of what outlives a reboot: images, containers, volumes
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/carrack", env = "CARRACK_DATA_ROOT")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/var/lib/carrack",
+        env = "CARRACK_DATA_ROOT"
+    )]
     pub(crate) data_root: PathBuf,
 
     /// Directory of what does not: sockets, mounts, the sandboxes' state
-    #[arg(long, value_name = "DIR", default_value = "/run/carrack", env = "CARRACK_EXEC_ROOT")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/run/carrack",
+        env = "CARRACK_EXEC_ROOT"
+    )]
     pub(crate) exec_root: PathBuf,
 
     /// Socket to listen on, unix://PATH; may be given several times
@@ -131,8 +145,12 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
     let snapshots = Arc::new(Snapshots::open(flags.data_root.join("snapshots"))?);
     let events = Arc::new(Events::default());
     let content = Store::open(&flags.data_root.join("content"))?;
-    let (images, broken) =
-        Images::open(state.clone(), content, Arc::clone(&snapshots), image_event_sink(Arc::clone(&events)))?;
+    let (images, broken) = Images::open(
+        state.clone(),
+        content,
+        Arc::clone(&snapshots),
+        image_event_sink(Arc::clone(&events)),
+    )?;
     for image in broken {
         tracing::error!(image = %image.id, error = %image.error, "an image cannot be read");
     }
@@ -162,8 +180,10 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
         engine_id: engine_id(&flags.data_root)?,
     });
     let listeners = listen(&flags)?;
-    let addresses: Vec<String> =
-        listeners.iter().map(|l| format!("unix://{}", l.path().display())).collect();
+    let addresses: Vec<String> = listeners
+        .iter()
+        .map(|l| format!("unix://{}", l.path().display()))
+        .collect();
     let (handle, shutdown) = carrack_serve::shutdown();
     tokio::spawn(upkeep(snapshots, networks.clone()));
     let serving = tokio::spawn(carrack_docker_api::serve(engine, listeners, shutdown));
@@ -184,12 +204,20 @@ fn open_networks(flags: &Flags, name: &str) -> anyhow::Result<Option<Arc<Network
     if flags.bridge.as_deref() == Some("none") {
         return Ok(None);
     }
-    let bip = flags.bip.as_deref().map(str::parse).transpose().context("--bip")?;
-    let bridge = flags.bridge.clone().unwrap_or_else(|| match name.strip_prefix("carrack-") {
-        // An interface's name has 15 characters.
-        Some(suffix) => format!("cr-{suffix}"),
-        None => "carrack0".to_owned(),
-    });
+    let bip = flags
+        .bip
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .context("--bip")?;
+    let bridge = flags
+        .bridge
+        .clone()
+        .unwrap_or_else(|| match name.strip_prefix("carrack-") {
+            // An interface's name has 15 characters.
+            Some(suffix) => format!("cr-{suffix}"),
+            None => "carrack0".to_owned(),
+        });
     let networks = Networks::open(NetworkConfig {
         bridge,
         table: name.to_owned(),
@@ -204,10 +232,13 @@ fn open_networks(flags: &Flags, name: &str) -> anyhow::Result<Option<Arc<Network
 
 /// The cache of filters, with the one of most containers in it already.
 fn filters() -> anyhow::Result<Cache> {
-    let architecture = Arch::native().context("this machine's architecture has no seccomp table")?;
+    let architecture =
+        Arch::native().context("this machine's architecture has no seccomp table")?;
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let kernel = KernelVersion::from_release(release.trim())
-        .unwrap_or(KernelVersion { kernel: 5, major: 4 });
+    let kernel = KernelVersion::from_release(release.trim()).unwrap_or(KernelVersion {
+        kernel: 5,
+        major: 4,
+    });
     let cache = Cache::new(kernel, architecture);
     let default = CapabilitySet::from_names(carrack_docker::spec::DEFAULT_CAPABILITIES);
     cache.program(ProfileSource::Default, default)?;
@@ -230,12 +261,18 @@ fn engine_id(data_root: &Path) -> anyhow::Result<String> {
 
 fn make_directory(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o711).create(path)
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(path)
 }
 
 fn listen(flags: &Flags) -> anyhow::Result<Vec<carrack_serve::BoundListener>> {
     let hosts = if flags.hosts.is_empty() {
-        vec![format!("unix://{}", flags.exec_root.join("carrack.sock").display())]
+        vec![format!(
+            "unix://{}",
+            flags.exec_root.join("carrack.sock").display()
+        )]
     } else {
         flags.hosts.clone()
     };
@@ -253,7 +290,10 @@ fn listen(flags: &Flags) -> anyhow::Result<Vec<carrack_serve::BoundListener>> {
 
 /// Says that requests are accepted: a line for people, a datagram for systemd.
 fn announce(addresses: &[String]) {
-    println!("carrack daemon: accepting requests on {}", addresses.join(", "));
+    println!(
+        "carrack daemon: accepting requests on {}",
+        addresses.join(", ")
+    );
     if let Some(path) = std::env::var_os("NOTIFY_SOCKET") {
         let told = std::os::unix::net::UnixDatagram::unbound()
             .and_then(|socket| socket.send_to(b"READY=1", Path::new(&path)));

@@ -64,7 +64,9 @@ impl Clients {
         attach: &Attach,
     ) -> io::Result<Token> {
         if self.0.len() >= MAX_CLIENTS {
-            return Err(io::Error::other(format!("more than {MAX_CLIENTS} attached clients")));
+            return Err(io::Error::other(format!(
+                "more than {MAX_CLIENTS} attached clients"
+            )));
         }
         rustix::io::ioctl_fionbio(&socket, true)?;
         let token = events.watch(&socket, Role::Client, Interest::READ)?;
@@ -79,7 +81,11 @@ impl Clients {
                 reads: attach.stdin,
                 behind: Vec::new(),
                 early: attach.read_ahead.clone(),
-                detach: DetachKeys::new(if attach.framed { &[] } else { &attach.detach_keys }),
+                detach: DetachKeys::new(if attach.framed {
+                    &[]
+                } else {
+                    &attach.detach_keys
+                }),
                 ending: false,
             },
         );

@@ -114,13 +114,24 @@ impl Control {
             return;
         };
         while !link.queued.is_empty() {
-            match rustix::net::send(link.socket.as_fd(), &link.queued, rustix::net::SendFlags::NOSIGNAL) {
+            match rustix::net::send(
+                link.socket.as_fd(),
+                &link.queued,
+                rustix::net::SendFlags::NOSIGNAL,
+            ) {
                 Ok(count) => {
                     link.queued.drain(..count);
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
-                    events.change(&link.socket, token, Interest { read: true, write: true });
+                    events.change(
+                        &link.socket,
+                        token,
+                        Interest {
+                            read: true,
+                            write: true,
+                        },
+                    );
                     return;
                 }
                 Err(_) => {

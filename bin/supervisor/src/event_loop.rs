@@ -64,8 +64,14 @@ pub(crate) struct Interest {
 }
 
 impl Interest {
-    pub(crate) const READ: Self = Self { read: true, write: false };
-    pub(crate) const NONE: Self = Self { read: false, write: false };
+    pub(crate) const READ: Self = Self {
+        read: true,
+        write: false,
+    };
+    pub(crate) const NONE: Self = Self {
+        read: false,
+        write: false,
+    };
 
     fn flags(self) -> EventFlags {
         let mut flags = EventFlags::empty();
@@ -102,10 +108,20 @@ impl EventLoop {
         })
     }
 
-    pub(crate) fn watch(&mut self, fd: impl AsFd, role: Role, interest: Interest) -> io::Result<Token> {
+    pub(crate) fn watch(
+        &mut self,
+        fd: impl AsFd,
+        role: Role,
+        interest: Interest,
+    ) -> io::Result<Token> {
         let token = Token(self.next);
         self.next += 1;
-        epoll::add(&self.epoll, fd, EventData::new_u64(token.0), interest.flags())?;
+        epoll::add(
+            &self.epoll,
+            fd,
+            EventData::new_u64(token.0),
+            interest.flags(),
+        )?;
         self.roles.insert(token, role);
         Ok(token)
     }
@@ -113,8 +129,12 @@ impl EventLoop {
     pub(crate) fn change(&self, fd: impl AsFd, token: Token, interest: Interest) {
         // Fails only for a descriptor that is not watched, and then there is
         // nothing to change.
-        let _not_watched =
-            epoll::modify(&self.epoll, fd, EventData::new_u64(token.0), interest.flags());
+        let _not_watched = epoll::modify(
+            &self.epoll,
+            fd,
+            EventData::new_u64(token.0),
+            interest.flags(),
+        );
     }
 
     pub(crate) fn forget(&mut self, fd: impl AsFd, token: Token) {
@@ -141,7 +161,9 @@ impl EventLoop {
                 Some(Wake {
                     token,
                     role: self.roles.get(&token)?.clone(),
-                    readable: flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR),
+                    readable: flags.intersects(
+                        EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR,
+                    ),
                     writable: flags.intersects(EventFlags::OUT | EventFlags::ERR),
                     hung_up: flags.intersects(EventFlags::HUP | EventFlags::ERR),
                 })

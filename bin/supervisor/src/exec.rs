@@ -48,7 +48,10 @@ pub(crate) fn launch(plan: &ProcessPlan, joining: &Joining<'_>) -> io::Result<La
             drop((theirs, streams));
             // It only joins and forks: about half a millisecond.
             rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)?;
-            Ok(Launched { channel: ours, pipes })
+            Ok(Launched {
+                channel: ours,
+                pipes,
+            })
         }
         Cloned::Child => {
             drop((ours, pipes));

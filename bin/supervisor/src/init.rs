@@ -69,8 +69,16 @@ pub(crate) fn pipes() -> io::Result<(StandardStreams, PipeEnds)> {
     let (out, stdout) = pipe()?;
     let (err, stderr) = pipe()?;
     Ok((
-        StandardStreams { stdin, stdout, stderr },
-        PipeEnds { stdin: feed, stdout: out, stderr: err },
+        StandardStreams {
+            stdin,
+            stdout,
+            stderr,
+        },
+        PipeEnds {
+            stdin: feed,
+            stdout: out,
+            stderr: err,
+        },
     ))
 }
 
@@ -110,7 +118,12 @@ pub(crate) fn park(
                 write_maps(pid, prepare)?;
                 carrack_supervision::send(&ours, &Order::Mapped, &[]).map_err(io::Error::other)?;
             }
-            Ok(Init { pid, pidfd, channel: ours, pipes: Some(pipes) })
+            Ok(Init {
+                pid,
+                pidfd,
+                channel: ours,
+                pipes: Some(pipes),
+            })
         }
         Cloned::Child => {
             drop((ours, pipes));
@@ -227,7 +240,10 @@ fn wait_parked(
     }
 }
 
-fn become_container(prepare: &Prepare, channel: &UnixStream) -> Result<std::convert::Infallible, Failure> {
+fn become_container(
+    prepare: &Prepare,
+    channel: &UnixStream,
+) -> Result<std::convert::Infallible, Failure> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|errno| failure("set the parent's death signal", errno.raw_os_error()))?;
     // Nobody of the container may look into this process before it executes.
@@ -252,7 +268,11 @@ fn become_container(prepare: &Prepare, channel: &UnixStream) -> Result<std::conv
         let received = receive::<Order>(channel, &mut reader)?;
         if let Order::Become(plan) = received.message {
             let mut report = ChannelReport(channel);
-            return Err(apply::run_container(&plan, received.descriptors, &mut report));
+            return Err(apply::run_container(
+                &plan,
+                received.descriptors,
+                &mut report,
+            ));
         }
     }
 }

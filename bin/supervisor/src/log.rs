@@ -81,7 +81,9 @@ impl Log {
             return;
         }
         let length = records.len() as u64;
-        if self.size_bytes > 0 && self.size_bytes.saturating_add(length) > self.settings.max_size_bytes {
+        if self.size_bytes > 0
+            && self.size_bytes.saturating_add(length) > self.settings.max_size_bytes
+        {
             // On failure the old file simply goes on.
             let _too_large = self.rotate();
         }
@@ -108,7 +110,12 @@ impl Log {
             );
         }
         if self.settings.max_files > 1 {
-            rustix::fs::renameat(&self.directory, name.as_str(), &self.directory, format!("{name}.1"))?;
+            rustix::fs::renameat(
+                &self.directory,
+                name.as_str(),
+                &self.directory,
+                format!("{name}.1"),
+            )?;
         } else {
             rustix::fs::unlinkat(&self.directory, name.as_str(), rustix::fs::AtFlags::empty())?;
         }

@@ -102,7 +102,13 @@ impl Relay {
         }
     }
 
-    fn open(&mut self, events: &mut EventLoop, client: OwnedFd, server: OwnedFd, connecting: bool) -> io::Result<()> {
+    fn open(
+        &mut self,
+        events: &mut EventLoop,
+        client: OwnedFd,
+        server: OwnedFd,
+        connecting: bool,
+    ) -> io::Result<()> {
         let id = self.next;
         self.next += 1;
         let first = events.watch(&client, Role::RelaySide, Interest::NONE)?;
@@ -117,8 +123,14 @@ impl Relay {
         self.sides.insert(second, (id, 1));
         let connection = Connection {
             sides: [
-                Side { socket: client, token: first },
-                Side { socket: server, token: second },
+                Side {
+                    socket: client,
+                    token: first,
+                },
+                Side {
+                    socket: server,
+                    token: second,
+                },
             ],
             flows: [Flow::default(), Flow::default()],
             connecting,
@@ -135,7 +147,13 @@ impl Relay {
     }
 
     /// One side of a connection is ready.
-    pub(crate) fn ready(&mut self, events: &mut EventLoop, token: Token, readable: bool, writable: bool) {
+    pub(crate) fn ready(
+        &mut self,
+        events: &mut EventLoop,
+        token: Token,
+        readable: bool,
+        writable: bool,
+    ) {
         let Some(&(id, side)) = self.sides.get(&token) else {
             return;
         };
@@ -195,7 +213,10 @@ impl Connection {
     fn step(&mut self, side: usize, readable: bool, writable: bool) -> bool {
         let other = 1 - side;
         if side == 1 && self.connecting && writable {
-            if !matches!(rustix::net::sockopt::socket_error(&self.sides[1].socket), Ok(Ok(()))) {
+            if !matches!(
+                rustix::net::sockopt::socket_error(&self.sides[1].socket),
+                Ok(Ok(()))
+            ) {
                 return false;
             }
             self.connecting = false;
@@ -233,7 +254,11 @@ impl Connection {
         let to = 1 - from;
         let flow = &mut self.flows[from];
         while !flow.bytes.is_empty() {
-            match rustix::net::send(self.sides[to].socket.as_fd(), &flow.bytes, SendFlags::NOSIGNAL) {
+            match rustix::net::send(
+                self.sides[to].socket.as_fd(),
+                &flow.bytes,
+                SendFlags::NOSIGNAL,
+            ) {
                 Ok(count) => {
                     flow.bytes.drain(..count);
                 }

@@ -38,7 +38,12 @@ pub(crate) struct Datagrams {
 }
 
 impl Datagrams {
-    pub(crate) fn add(&mut self, events: &mut EventLoop, socket: OwnedFd, target: SocketAddr) -> io::Result<()> {
+    pub(crate) fn add(
+        &mut self,
+        events: &mut EventLoop,
+        socket: OwnedFd,
+        target: SocketAddr,
+    ) -> io::Result<()> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         let token = events.watch(&socket, Role::RelayDatagram, Interest::READ)?;
         self.ports.insert(token, Port { socket, target });
@@ -59,7 +64,9 @@ impl Datagrams {
         let Some(port) = self.ports.get(&token) else {
             return;
         };
-        let Ok((count, _, Some(from))) = rustix::net::recvfrom(&port.socket, &mut *buffer, RecvFlags::DONTWAIT) else {
+        let Ok((count, _, Some(from))) =
+            rustix::net::recvfrom(&port.socket, &mut *buffer, RecvFlags::DONTWAIT)
+        else {
             return;
         };
         let Ok(address) = SocketAddr::try_from(from) else {
@@ -77,13 +84,27 @@ impl Datagrams {
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.last = Instant::now();
             // A datagram may be lost; that is what it is.
-            let _lost = rustix::net::send(&peer.socket, &buffer[..count], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+            let _lost = rustix::net::send(
+                &peer.socket,
+                &buffer[..count],
+                SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
+            );
         }
     }
 
-    fn add_peer(&mut self, events: &mut EventLoop, port: Token, address: SocketAddr, target: SocketAddr) -> Option<Token> {
+    fn add_peer(
+        &mut self,
+        events: &mut EventLoop,
+        port: Token,
+        address: SocketAddr,
+        target: SocketAddr,
+    ) -> Option<Token> {
         if self.peers.len() >= MAX_PEERS {
-            let oldest = self.peers.iter().min_by_key(|(_, p)| p.last).map(|(t, _)| *t)?;
+            let oldest = self
+                .peers
+                .iter()
+                .min_by_key(|(_, p)| p.last)
+                .map(|(t, _)| *t)?;
             self.remove_peer(events, oldest);
         }
         let family = match target {
@@ -93,9 +114,19 @@ impl Datagrams {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = rustix::net::socket_with(family, SocketType::DGRAM, flags, None).ok()?;
         rustix::net::connect(&socket, &target).ok()?;
-        let token = events.watch(&socket, Role::RelayDatagram, Interest::READ).ok()?;
+        let token = events
+            .watch(&socket, Role::RelayDatagram, Interest::READ)
+            .ok()?;
         let last = Instant::now();
-        self.peers.insert(token, Peer { port, address, socket, last });
+        self.peers.insert(
+            token,
+            Peer {
+                port,
+                address,
+                socket,
+                last,
+            },
+        );
         Some(token)
     }
 

@@ -88,7 +88,11 @@ impl ProgramStreams {
 
     fn add_output(&mut self, events: &mut EventLoop, which: Output, fd: OwnedFd) -> io::Result<()> {
         rustix::io::ioctl_fionbio(&fd, true)?;
-        let token = events.watch(&fd, Role::Output(self.target.clone(), which), Interest::READ)?;
+        let token = events.watch(
+            &fd,
+            Role::Output(self.target.clone(), which),
+            Interest::READ,
+        )?;
         self.outputs.push(OutputEnd { which, fd, token });
         Ok(())
     }
@@ -131,7 +135,11 @@ impl ProgramStreams {
     pub(crate) fn set_paused(&mut self, events: &EventLoop, paused: bool) {
         if self.paused != paused {
             self.paused = paused;
-            let interest = if paused { Interest::NONE } else { Interest::READ };
+            let interest = if paused {
+                Interest::NONE
+            } else {
+                Interest::READ
+            };
             for output in &self.outputs {
                 events.change(&output.fd, output.token, interest);
             }
@@ -173,9 +181,13 @@ impl ProgramStreams {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     if self.input_token.is_none() {
-                        let writable = Interest { read: false, write: true };
-                        self.input_token =
-                            events.watch(input, Role::Input(self.target.clone()), writable).ok();
+                        let writable = Interest {
+                            read: false,
+                            write: true,
+                        };
+                        self.input_token = events
+                            .watch(input, Role::Input(self.target.clone()), writable)
+                            .ok();
                     }
                     return;
                 }

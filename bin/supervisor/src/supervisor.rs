@@ -167,8 +167,12 @@ impl Supervisor {
     }
 
     fn bound(&self) -> Option<Duration> {
-        let deadline = [self.record_by, self.released_by].into_iter().flatten().min();
-        let bound = deadline.map(|d| d.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
+        let deadline = [self.record_by, self.released_by]
+            .into_iter()
+            .flatten()
+            .min();
+        let bound = deadline
+            .map(|d| d.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
         match bound {
             None if self.relay.datagrams.has_peers() => Some(Duration::from_secs(30)),
             bound => bound,
@@ -212,7 +216,8 @@ impl Supervisor {
             Role::Waiter => self.waiters.drop_gone(&mut self.events, wake.token),
             Role::RelayListener => self.relay.accept(&mut self.events, wake.token),
             Role::RelaySide => {
-                self.relay.ready(&mut self.events, wake.token, wake.readable, wake.writable);
+                self.relay
+                    .ready(&mut self.events, wake.token, wake.readable, wake.writable);
             }
             Role::RelayDatagram => self.relay.datagrams.ready(&mut self.events, wake.token),
         }
@@ -277,7 +282,10 @@ impl Supervisor {
             }
             None => {
                 self.control.remove(&mut self.events, wake.token);
-                if self.phase == Phase::Exited && self.record_by.is_some() && self.control.is_empty() {
+                if self.phase == Phase::Exited
+                    && self.record_by.is_some()
+                    && self.control.is_empty()
+                {
                     self.tell_end();
                 }
             }
@@ -316,7 +324,11 @@ impl Supervisor {
                 None => self.refuse("wait", "no socket came"),
             },
             Request::Exec(exec) => self.start_exec(*exec, descriptors.pop()),
-            Request::Resize { target, rows, columns } => self.resize(&target, rows, columns),
+            Request::Resize {
+                target,
+                rows,
+                columns,
+            } => self.resize(&target, rows, columns),
             Request::Signal { target, signal } => self.signal(&target, signal),
             Request::Relay(relays) => {
                 if let Err(error) = self.relay.add(&mut self.events, &relays, descriptors) {
@@ -339,7 +351,11 @@ impl Supervisor {
             return;
         }
         self.sandbox.clone_from(&prepare.sandbox);
-        self.born_in = if prepare.into_cgroup { descriptors.pop() } else { None };
+        self.born_in = if prepare.into_cgroup {
+            descriptors.pop()
+        } else {
+            None
+        };
         self.attach_files = descriptors.split_off(joins);
         self.made = prepare.namespaces.made;
         let parked = init::park(
@@ -356,8 +372,15 @@ impl Supervisor {
 
     fn watch_init(&mut self, init: Init) -> io::Result<()> {
         init.channel.set_nonblocking(true)?;
-        self.init_channel = Some(self.events.watch(&init.channel, Role::InitChannel, Interest::READ)?);
-        self.init_end = Some(self.events.watch(&init.pidfd, Role::InitEnd, Interest::READ)?);
+        self.init_channel = Some(self.events.watch(
+            &init.channel,
+            Role::InitChannel,
+            Interest::READ,
+        )?);
+        self.init_end = Some(
+            self.events
+                .watch(&init.pidfd, Role::InitEnd, Interest::READ)?,
+        );
         self.init = Some(init);
         Ok(())
     }
@@ -463,7 +486,10 @@ impl Supervisor {
     }
 
     fn send_plan(&mut self, start: &Start, descriptors: &[OwnedFd]) -> Result<(), Failure> {
-        let init = self.init.as_ref().ok_or_else(|| Failure::other("there is no init"))?;
+        let init = self
+            .init
+            .as_ref()
+            .ok_or_else(|| Failure::other("there is no init"))?;
         let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
         let order = Order::Become(Box::new(start.plan.clone()));
         carrack_supervision::send(&init.channel, &order, &borrowed)
@@ -480,7 +506,8 @@ impl Supervisor {
 
     fn adopt_terminal(&mut self, master: OwnedFd) {
         let open_stdin = self.start.as_ref().is_some_and(|s| s.streams.open_stdin);
-        match ProgramStreams::over_terminal(&mut self.events, Target::Container, master, open_stdin) {
+        match ProgramStreams::over_terminal(&mut self.events, Target::Container, master, open_stdin)
+        {
             Ok(streams) => self.adopt(streams),
             Err(error) => self.refuse("streams", error),
         }
@@ -507,8 +534,12 @@ impl Supervisor {
         let Some(init) = &self.init else {
             return;
         };
-        let status = rustix::process::waitid(WaitId::PidFd(init.pidfd.as_fd()), WaitIdOptions::EXITED);
-        let code = status.ok().flatten().map_or(255, carrack_sys::process::exit_code);
+        let status =
+            rustix::process::waitid(WaitId::PidFd(init.pidfd.as_fd()), WaitIdOptions::EXITED);
+        let code = status
+            .ok()
+            .flatten()
+            .map_or(255, carrack_sys::process::exit_code);
         if let Some(token) = self.init_end.take() {
             self.events.forget(&init.pidfd, token);
         }
@@ -521,15 +552,17 @@ impl Supervisor {
         self.code = code;
         match self.phase {
             Phase::Fresh | Phase::Preparing => {
-                let failure = self.failed.take().unwrap_or_else(|| Failure::other("the init ended early"));
+                let failure = self
+                    .failed
+                    .take()
+                    .unwrap_or_else(|| Failure::other("the init ended early"));
                 self.prepare_failed(failure);
             }
             Phase::Parked => self.released_by = Some(Instant::now()),
             Phase::Starting => {
-                let failure = self
-                    .failed
-                    .take()
-                    .unwrap_or_else(|| Failure::other(format!("the init ended with {code} before the program ran")));
+                let failure = self.failed.take().unwrap_or_else(|| {
+                    Failure::other(format!("the init ended with {code} before the program ran"))
+                });
                 self.programs.clear();
                 let code = failure.exit_code;
                 self.announce(&Event::StartFailed(failure));
@@ -631,7 +664,8 @@ impl Supervisor {
                 if let Some(log) = &mut streams.log {
                     log.write(which, bytes, now_ns());
                 }
-                self.clients.send_output(&mut self.events, target, which, bytes);
+                self.clients
+                    .send_output(&mut self.events, target, which, bytes);
                 true
             }
         }
@@ -680,7 +714,10 @@ impl Supervisor {
         let Some((target, reads)) = self.clients.target(token) else {
             return;
         };
-        let ready = self.programs.get(&target).is_some_and(ProgramStreams::accepts_input);
+        let ready = self
+            .programs
+            .get(&target)
+            .is_some_and(ProgramStreams::accepts_input);
         if reads && !ready {
             // Not started yet, or the program is behind: ask again later.
             self.clients.set_interest(&self.events, token, false);
@@ -899,7 +936,8 @@ impl Supervisor {
         };
         if let Some(failure) = failure {
             if let Some(pidfd) = &exec.pidfd {
-                let _reaped = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+                let _reaped =
+                    rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
             }
             self.announce(&Event::ExecFailed {
                 exec: id.to_owned(),
@@ -909,7 +947,8 @@ impl Supervisor {
             // its stream, where Docker's clients print it.
             let reason = format!("{EXEC_FAILED}{}\r\n", failure.sentence());
             let target = Target::Exec(id.to_owned());
-            self.clients.send_output(&mut self.events, &target, Output::Stdout, reason.as_bytes());
+            self.clients
+                .send_output(&mut self.events, &target, Output::Stdout, reason.as_bytes());
             self.finish_exec(id);
             return;
         }
@@ -924,7 +963,9 @@ impl Supervisor {
         }
         if let Some(pipes) = pipes {
             let target = Target::Exec(id.to_owned());
-            if let Ok(streams) = ProgramStreams::over_pipes(&mut self.events, target, pipes, open_stdin) {
+            if let Ok(streams) =
+                ProgramStreams::over_pipes(&mut self.events, target, pipes, open_stdin)
+            {
                 self.adopt_exec(id, streams);
             }
         }
@@ -942,7 +983,9 @@ impl Supervisor {
             .pidfd
             .as_ref()
             .and_then(|pidfd| {
-                rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).ok().flatten()
+                rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)
+                    .ok()
+                    .flatten()
             })
             .map_or(255, carrack_sys::process::exit_code);
         self.drain(&Target::Exec(id.to_owned()));

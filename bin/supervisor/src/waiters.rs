@@ -22,9 +22,16 @@ struct Waiter {
 pub(crate) struct Waiters(BTreeMap<Token, Waiter>);
 
 impl Waiters {
-    pub(crate) fn add(&mut self, events: &mut EventLoop, socket: OwnedFd, reply: AwaitExit) -> io::Result<()> {
+    pub(crate) fn add(
+        &mut self,
+        events: &mut EventLoop,
+        socket: OwnedFd,
+        reply: AwaitExit,
+    ) -> io::Result<()> {
         if self.0.len() >= MAX_WAITERS {
-            return Err(io::Error::other(format!("more than {MAX_WAITERS} waiting clients")));
+            return Err(io::Error::other(format!(
+                "more than {MAX_WAITERS} waiting clients"
+            )));
         }
         rustix::io::ioctl_fionbio(&socket, true)?;
         let token = events.watch(&socket, Role::Waiter, Interest::READ)?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::wait::until;
 
@@ -130,6 +131,20 @@ impl Terminal {
     /// When the terminal is gone.
     pub fn send(&mut self, text: &str) -> Result<()> {
         Ok(self.master.write_all(text.as_bytes())?)
+    }
+
+    /// Changes the size of the window.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn resize(&self, rows: u16, columns: u16) -> Result<()> {
+        let size = Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        Ok(tcsetwinsize(&self.master, size)?)
     }
 
     /// Waits until `text` was shown.

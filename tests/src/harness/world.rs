@@ -70,6 +70,7 @@ impl World {
         else {
             bail!("the world did not come up (the tests need root): {first:?}");
         };
+        leave_tops(&groups)?;
         Ok(Self {
             wrapper,
             init,
@@ -111,7 +112,7 @@ impl World {
         let mut command = Command::new("sh");
         command
             .args(["-c", "while [ \"$1\" != -- ]; do echo 0 > \"$1/cgroup.procs\"; shift; done; shift; exec nsenter \"$@\"", "sh"])
-            .args(&self.groups)
+            .args(self.groups.iter().map(|group| below(group)))
             .arg("--")
             .args(self.enter())
             .arg(program);
@@ -159,6 +160,33 @@ fn make_groups(name: &str) -> Result<Vec<PathBuf>> {
         bail!("no cgroup file system is mounted");
     }
     Ok(groups)
+}
+
+/// Where processes of the world stay: on v2 a group that has processes of its
+/// own gives no limits to those below it, so they sit beside.
+fn below(group: &Path) -> PathBuf {
+    let child = group.join("init");
+    if child.exists() {
+        child
+    } else {
+        group.to_owned()
+    }
+}
+
+/// Moves what runs in the top groups of v2 out of the way of the daemon.
+fn leave_tops(groups: &[PathBuf]) -> Result<()> {
+    for group in groups
+        .iter()
+        .filter(|g| g.join("cgroup.controllers").exists())
+    {
+        let child = group.join("init");
+        fs::create_dir_all(&child)?;
+        for pid in fs::read_to_string(group.join("cgroup.procs"))?.split_whitespace() {
+            fs::write(child.join("cgroup.procs"), pid)
+                .with_context(|| format!("moving process {pid} to {}", child.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The `world` program, built beside the tests.

@@ -98,7 +98,13 @@ pub fn set_resource_limit(resource: u32, soft: u64, hard: u64) -> io::Result<()>
 pub fn drop_bounding(capability: u32) -> io::Result<()> {
     // SAFETY: takes plain numbers.
     check(libc::c_long::from(unsafe {
-        libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0)
+        libc::prctl(
+            libc::PR_CAPBSET_DROP,
+            libc::c_ulong::from(capability),
+            0,
+            0,
+            0,
+        )
     }))
 }
 

@@ -45,8 +45,8 @@ struct KernelCloneArgs {
 }
 
 /// Bits that would make the child share the caller's memory or thread.
-const SHARING_FLAGS: u64 = (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_THREAD) as u64
-    | libc::CLONE_SETTLS as u64;
+const SHARING_FLAGS: u64 =
+    (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_THREAD) as u64 | libc::CLONE_SETTLS as u64;
 
 /// Forks with namespaces, without libc's fork handlers.
 ///
@@ -90,7 +90,8 @@ pub fn clone3(args: &CloneArgs<'_>) -> io::Result<Cloned> {
             // SAFETY: with CLONE_PIDFD a successful call stored a new
             // descriptor, owned by nobody else.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            let pid = i32::try_from(pid).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
+            let pid =
+                i32::try_from(pid).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
             Ok(Cloned::Parent { pid, pidfd })
         }
     }
@@ -118,14 +119,17 @@ pub fn spawn(
     let mut actions = FileActions::new()?;
     // A source below the number of targets could be overwritten before its
     // turn: move all of them above first.
-    let base = i32::try_from(descriptors.len())
-        .map_err(|_| io::Error::from_raw_os_error(libc::EMFILE))?;
+    let base =
+        i32::try_from(descriptors.len()).map_err(|_| io::Error::from_raw_os_error(libc::EMFILE))?;
     let mut lifted = Vec::with_capacity(descriptors.len());
     for descriptor in descriptors {
         lifted.push(rustix::io::fcntl_dupfd_cloexec(descriptor, base.max(3))?);
     }
     for (target, source) in lifted.iter().enumerate() {
-        actions.add_dup2(source.as_raw_fd(), i32::try_from(target).unwrap_or(i32::MAX))?;
+        actions.add_dup2(
+            source.as_raw_fd(),
+            i32::try_from(target).unwrap_or(i32::MAX),
+        )?;
     }
     let mut pid: libc::pid_t = 0;
     // SAFETY: every pointer is to live memory for the length of the call:

@@ -13,8 +13,10 @@ pub fn hex_id() -> String {
             Err(error) => panic!("invariant: getrandom of 32 bytes works: {error}"),
         }
     }
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            let _infallible = write!(text, "{byte:02x}");
+            text
+        })
 }

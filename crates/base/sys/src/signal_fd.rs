@@ -21,7 +21,8 @@ pub fn open(signals: &[i32]) -> io::Result<OwnedFd> {
         set
     };
     // SAFETY: `set` is initialised; the old mask is not asked for.
-    let error = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+    let error =
+        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
     if error != 0 {
         return Err(io::Error::from_raw_os_error(error));
     }

@@ -49,7 +49,11 @@ impl Claims {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        let mut chains = self.claims.chains.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut chains = self
+            .claims
+            .chains
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         chains.remove(self.chain);
         self.claims.released.notify_all();
     }

@@ -47,6 +47,14 @@ impl Record {
         }
     }
 
+    /// The same, of a snapshot that is on disk.
+    pub(crate) fn synced(&self) -> Record {
+        Record {
+            unsynced_in_boot: None,
+            ..self.clone()
+        }
+    }
+
     /// Reads the record of the snapshot at `dir`, if it can be trusted in
     /// this boot.
     pub(crate) fn read(dir: impl AsFd, boot: &str) -> Option<Record> {

@@ -196,7 +196,13 @@ impl Snapshots {
         let record = Record::new(diff_id.clone(), summary, &self.boot);
         record.write(&dir).map_err(stored)?;
         let mut known = self.known();
-        match renameat_with(&self.new, name, &self.dir, chain.hex(), RenameFlags::NOREPLACE) {
+        match renameat_with(
+            &self.new,
+            name,
+            &self.dir,
+            chain.hex(),
+            RenameFlags::NOREPLACE,
+        ) {
             Ok(()) => {
                 let info = info(chain, &record);
                 known.insert(chain.clone(), Known { record, number });
@@ -218,7 +224,9 @@ impl Snapshots {
 
     /// What is known of a snapshot.
     pub fn info(&self, chain: &ChainId) -> Option<SnapshotInfo> {
-        self.known().get(chain).map(|known| info(chain, &known.record))
+        self.known()
+            .get(chain)
+            .map(|known| info(chain, &known.record))
     }
 
     /// Directory with the layer's own changes, as overlayfs takes it; exists
@@ -296,10 +304,7 @@ impl Snapshots {
             let Some(known) = known.get_mut(&chain).filter(|known| known.number == number) else {
                 continue;
             };
-            let record = Record {
-                unsynced_in_boot: None,
-                ..known.record.clone()
-            };
+            let record = known.record.synced();
             let dir = openat(&self.dir, chain.hex(), OPEN_DIR, Mode::empty());
             let dir = dir.map_err(|error| Error::store(&chain, error))?;
             record

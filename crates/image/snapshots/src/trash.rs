@@ -75,7 +75,11 @@ impl Trash {
     }
 
     fn start(&self) {
-        let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self
+            .shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         state.filled = true;
         if state.running {
             return;

@@ -34,7 +34,12 @@ pub struct Body {
 
 impl Body {
     pub(crate) fn new(connection: Connection, framing: Framing, reusable: bool) -> Self {
-        Self { connection, framing, chunk: Chunk::Size, reusable }
+        Self {
+            connection,
+            framing,
+            chunk: Chunk::Size,
+            reusable,
+        }
     }
 
     /// Whether everything was read.
@@ -104,7 +109,11 @@ impl Body {
                 Chunk::Size => {
                     let line = self.read_line()?;
                     let size = chunk_size(&line)?;
-                    self.chunk = if size == 0 { self.trailers()? } else { Chunk::Data(size) };
+                    self.chunk = if size == 0 {
+                        self.trailers()?
+                    } else {
+                        Chunk::Data(size)
+                    };
                 }
                 Chunk::Done => return Ok(0),
             }
@@ -127,7 +136,11 @@ fn invalid(what: &'static str) -> io::Error {
 
 /// The size that opens a chunk; extensions after a semicolon mean nothing.
 fn chunk_size(line: &[u8]) -> io::Result<u64> {
-    let digits = line.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
+    let digits = line
+        .split(|&b| b == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
     if digits.is_empty() || digits.len() > 16 || !digits.iter().all(u8::is_ascii_hexdigit) {
         return Err(invalid("a chunk's size is no hexadecimal number"));
     }
@@ -178,7 +191,15 @@ mod tests {
     fn sizes_of_chunks() {
         assert_eq!(chunk_size(b"1a").unwrap(), 26);
         assert_eq!(chunk_size(b"5;name=value").unwrap(), 5);
-        for hostile in [&b""[..], b"g", b"-1", b"+1", b"0x10", b"11111111111111111", b"1 2"] {
+        for hostile in [
+            &b""[..],
+            b"g",
+            b"-1",
+            b"+1",
+            b"0x10",
+            b"11111111111111111",
+            b"1 2",
+        ] {
             assert!(chunk_size(hostile).is_err(), "{hostile:?}");
         }
     }

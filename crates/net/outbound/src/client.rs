@@ -48,7 +48,9 @@ impl InFlight {
     /// # Errors
     /// Any of the receiving variants of [`OutboundError`].
     pub fn receive(mut self) -> Result<Response, OutboundError> {
-        let head = self.connection.receive(&self.what, &self.method, self.limits)?;
+        let head = self
+            .connection
+            .receive(&self.what, &self.method, self.limits)?;
         response(self.connection, head, &self.method, &self.what, None)
     }
 }
@@ -58,7 +60,12 @@ impl Client {
     /// `User-Agent`.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>, agent: impl Into<String>) -> Self {
-        Self { path: path.into(), agent: agent.into(), limits: Limits::default(), idle: Vec::new() }
+        Self {
+            path: path.into(),
+            agent: agent.into(),
+            limits: Limits::default(),
+            idle: Vec::new(),
+        }
     }
 
     /// The socket's path.
@@ -100,7 +107,11 @@ impl Client {
     ///
     /// # Errors
     /// As [`send`](Self::send); a timeout is a [`OutboundError::Receive`].
-    pub fn send_within(&mut self, request: Request, bound: Option<Duration>) -> Result<Response, OutboundError> {
+    pub fn send_within(
+        &mut self,
+        request: Request,
+        bound: Option<Duration>,
+    ) -> Result<Response, OutboundError> {
         let mut connection = match self.idle.pop() {
             Some(connection) => connection,
             None => Connection::open(&self.path, self.limits)?,
@@ -154,7 +165,12 @@ impl Client {
             None => Connection::open(&self.path, self.limits)?,
         };
         connection.send(request, &self.agent)?;
-        Ok(InFlight { connection, method: request.method.clone(), what: request.what(), limits: self.limits })
+        Ok(InFlight {
+            connection,
+            method: request.method.clone(),
+            what: request.what(),
+            limits: self.limits,
+        })
     }
 
     fn upload(
@@ -164,13 +180,18 @@ impl Client {
         bound: Option<Duration>,
     ) -> Result<Response, OutboundError> {
         let what = request.what();
-        let Payload::Stream { source, .. } = std::mem::replace(&mut request.payload, Payload::Empty) else {
+        let Payload::Stream { source, .. } =
+            std::mem::replace(&mut request.payload, Payload::Empty)
+        else {
             return Err(OutboundError::InvalidRequest { what: "the upload" });
         };
         let upload = connection
             .writer()
             .and_then(|socket| Upload::start(socket, source))
-            .map_err(|source| OutboundError::Send { what: what.clone(), source })?;
+            .map_err(|source| OutboundError::Send {
+                what: what.clone(),
+                source,
+            })?;
         if bound.is_some() {
             let _ = connection.set_read_timeout(bound);
         }
@@ -189,7 +210,9 @@ impl Client {
     /// [`OutboundError::BodyTooLarge`] or [`OutboundError::Body`], or the
     /// error of an upload's source, which explains the answer.
     pub fn read(&mut self, response: Response, limit: usize) -> Result<Vec<u8>, OutboundError> {
-        let Response { mut body, upload, .. } = response;
+        let Response {
+            mut body, upload, ..
+        } = response;
         let mut bytes = Vec::new();
         let read = (&mut body).take(limit as u64 + 1).read_to_end(&mut bytes);
         if let Some(source) = upload.and_then(|upload| upload.take_source_error()) {
@@ -211,11 +234,19 @@ fn response(
     what: &str,
     upload: Option<Upload>,
 ) -> Result<Response, OutboundError> {
-    let framing =
-        head.framing(method).map_err(|reason| OutboundError::Malformed { what: what.to_owned(), reason })?;
+    let framing = head
+        .framing(method)
+        .map_err(|reason| OutboundError::Malformed {
+            what: what.to_owned(),
+            reason,
+        })?;
     // After a streamed body the thread that sends it may still write.
     let reusable = head.keeps_alive() && upload.is_none();
-    Ok(Response { head, body: Body::new(connection, framing, reusable), upload })
+    Ok(Response {
+        head,
+        body: Body::new(connection, framing, reusable),
+        upload,
+    })
 }
 
 impl AsFd for Response {
@@ -263,7 +294,10 @@ impl Response {
     /// [`OutboundError::Body`] when the socket's timeout cannot be lifted.
     pub fn hijack(self) -> Result<Hijacked, OutboundError> {
         let head = self.head;
-        self.body.into_connection().into_hijacked(head).map_err(|source| OutboundError::Body { source })
+        self.body
+            .into_connection()
+            .into_hijacked(head)
+            .map_err(|source| OutboundError::Body { source })
     }
 }
 

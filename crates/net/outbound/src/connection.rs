@@ -44,8 +44,12 @@ impl Connection {
     pub fn open(path: &Path, limits: Limits) -> Result<Self, OutboundError> {
         let connect = || -> rustix::io::Result<UnixStream> {
             let address = SocketAddrUnix::new(path)?;
-            let socket =
-                rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+            let socket = rustix::net::socket_with(
+                AddressFamily::UNIX,
+                SocketType::STREAM,
+                SocketFlags::CLOEXEC,
+                None,
+            )?;
             // A full backlog blocks connect(2) on a Unix socket for the send
             // timeout (unix(7)), without which it would be for ever.
             let bound = Some(Duration::from_millis(limits.connect_ms));
@@ -54,9 +58,16 @@ impl Connection {
             sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, None)?;
             Ok(UnixStream::from(socket))
         };
-        let stream =
-            connect().map_err(|errno| OutboundError::Connect { path: path.to_owned(), source: errno.into() })?;
-        Ok(Self { stream, buffer: Vec::new(), at: 0, exchanges: 0 })
+        let stream = connect().map_err(|errno| OutboundError::Connect {
+            path: path.to_owned(),
+            source: errno.into(),
+        })?;
+        Ok(Self {
+            stream,
+            buffer: Vec::new(),
+            at: 0,
+            exchanges: 0,
+        })
     }
 
     /// How many answers came over it.
@@ -84,7 +95,12 @@ impl Connection {
     /// [`OutboundError::Send`], or a request that cannot be encoded.
     pub(crate) fn send(&mut self, request: &Request, agent: &str) -> Result<(), OutboundError> {
         let bytes = request.encode(agent)?;
-        self.stream.write_all(&bytes).map_err(|source| OutboundError::Send { what: request.what(), source })
+        self.stream
+            .write_all(&bytes)
+            .map_err(|source| OutboundError::Send {
+                what: request.what(),
+                source,
+            })
     }
 
     /// A second handle on the socket, for an upload.
@@ -103,26 +119,41 @@ impl Connection {
         limits: Limits,
     ) -> Result<ResponseHead, OutboundError> {
         loop {
-            let parsed = ResponseHead::parse(self.buffered(), limits)
-                .map_err(|reason| OutboundError::Malformed { what: what.to_owned(), reason })?;
+            let parsed = ResponseHead::parse(self.buffered(), limits).map_err(|reason| {
+                OutboundError::Malformed {
+                    what: what.to_owned(),
+                    reason,
+                }
+            })?;
             if let Some((head, taken)) = parsed {
                 self.consume(taken);
-                let interim = head.status.is_informational() && head.status != http::StatusCode::SWITCHING_PROTOCOLS;
+                let interim = head.status.is_informational()
+                    && head.status != http::StatusCode::SWITCHING_PROTOCOLS;
                 if interim {
                     continue;
                 }
                 head.framing(method)
-                    .map_err(|reason| OutboundError::Malformed { what: what.to_owned(), reason })?;
+                    .map_err(|reason| OutboundError::Malformed {
+                        what: what.to_owned(),
+                        reason,
+                    })?;
                 self.exchanges += 1;
                 return Ok(head);
             }
             if self.buffered().len() >= limits.head_bytes {
-                return Err(OutboundError::HeadTooLarge { what: what.to_owned(), limit: limits.head_bytes });
+                return Err(OutboundError::HeadTooLarge {
+                    what: what.to_owned(),
+                    limit: limits.head_bytes,
+                });
             }
-            let read =
-                self.read_more().map_err(|source| OutboundError::Receive { what: what.to_owned(), source })?;
+            let read = self.read_more().map_err(|source| OutboundError::Receive {
+                what: what.to_owned(),
+                source,
+            })?;
             if read == 0 {
-                return Err(OutboundError::Closed { what: what.to_owned() });
+                return Err(OutboundError::Closed {
+                    what: what.to_owned(),
+                });
             }
         }
     }
@@ -141,14 +172,19 @@ impl Connection {
                 other => break other,
             }
         };
-        self.buffer.truncate(kept + read.as_ref().map_or(0, |&read| read));
+        self.buffer
+            .truncate(kept + read.as_ref().map_or(0, |&read| read));
         read
     }
 
     pub(crate) fn into_hijacked(mut self, head: ResponseHead) -> io::Result<Hijacked> {
         self.stream.set_read_timeout(None)?;
         let read_ahead = self.buffer.split_off(self.at);
-        Ok(Hijacked { stream: self.stream, read_ahead, head })
+        Ok(Hijacked {
+            stream: self.stream,
+            read_ahead,
+            head,
+        })
     }
 }
 

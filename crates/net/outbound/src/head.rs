@@ -15,7 +15,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { head_bytes: 64 * 1024, head_fields: 100, connect_ms: 10_000 }
+        Self {
+            head_bytes: 64 * 1024,
+            head_fields: 100,
+            connect_ms: 10_000,
+        }
     }
 }
 
@@ -50,10 +54,12 @@ impl ResponseHead {
             httparse::Status::Complete(taken) => taken,
             httparse::Status::Partial => return Ok(None),
         };
-        let status = StatusCode::from_u16(parsed.code.unwrap_or_default()).map_err(|error| error.to_string())?;
+        let status = StatusCode::from_u16(parsed.code.unwrap_or_default())
+            .map_err(|error| error.to_string())?;
         let mut fields = HeaderMap::with_capacity(parsed.headers.len());
         for field in parsed.headers.iter() {
-            let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|error| error.to_string())?;
+            let name =
+                HeaderName::from_bytes(field.name.as_bytes()).map_err(|error| error.to_string())?;
             let value = HeaderValue::from_bytes(field.value).map_err(|error| error.to_string())?;
             fields.append(name, value);
         }
@@ -100,12 +106,16 @@ impl ResponseHead {
         }
         let mut length = None;
         for value in self.fields.get_all(http::header::CONTENT_LENGTH) {
-            let text = value.to_str().map_err(|_| "a content length that is no number".to_owned())?;
+            let text = value
+                .to_str()
+                .map_err(|_| "a content length that is no number".to_owned())?;
             let bytes = text.trim();
             if bytes.is_empty() || !bytes.bytes().all(|b| b.is_ascii_digit()) {
                 return Err("a content length that is no number".to_owned());
             }
-            let bytes: u64 = bytes.parse().map_err(|_| "a content length that is too large".to_owned())?;
+            let bytes: u64 = bytes
+                .parse()
+                .map_err(|_| "a content length that is too large".to_owned())?;
             if length.is_some_and(|before| before != bytes) {
                 return Err("two content lengths".to_owned());
             }
@@ -120,16 +130,26 @@ mod tests {
     use super::*;
 
     fn framing(head: &str) -> Result<Framing, String> {
-        let (head, _) = ResponseHead::parse(head.as_bytes(), Limits::default())?.ok_or("partial")?;
+        let (head, _) =
+            ResponseHead::parse(head.as_bytes(), Limits::default())?.ok_or("partial")?;
         head.framing(&Method::GET)
     }
 
     #[test]
     fn framing_follows_the_head() {
-        assert_eq!(framing("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"), Ok(Framing::Length(5)));
-        assert_eq!(framing("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n"), Ok(Framing::Chunked));
+        assert_eq!(
+            framing("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"),
+            Ok(Framing::Length(5))
+        );
+        assert_eq!(
+            framing("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n"),
+            Ok(Framing::Chunked)
+        );
         assert_eq!(framing("HTTP/1.1 200 OK\r\n\r\n"), Ok(Framing::UntilClose));
-        assert_eq!(framing("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n"), Ok(Framing::Length(0)));
+        assert_eq!(
+            framing("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n"),
+            Ok(Framing::Length(0))
+        );
     }
 
     #[test]

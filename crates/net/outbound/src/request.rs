@@ -38,7 +38,12 @@ impl Request {
     /// A request without a body.
     #[must_use]
     pub fn new(method: Method, target: impl Into<String>) -> Self {
-        Self { method, target: target.into(), payload: Payload::Empty, upgrade: None }
+        Self {
+            method,
+            target: target.into(),
+            payload: Payload::Empty,
+            upgrade: None,
+        }
     }
 
     /// A `GET`.
@@ -69,7 +74,10 @@ impl Request {
     /// With a body that streams from `source`.
     #[must_use]
     pub fn stream(mut self, content_type: &'static str, source: Box<dyn Read + Send>) -> Self {
-        self.payload = Payload::Stream { content_type, source };
+        self.payload = Payload::Stream {
+            content_type,
+            source,
+        };
         self
     }
 
@@ -91,11 +99,24 @@ impl Request {
         // A target comes from names that people type: a line feed in it would
         // be a second request.
         if !self.target.starts_with('/') || self.target.bytes().any(|b| b <= b' ' || b == 0x7f) {
-            return Err(OutboundError::InvalidRequest { what: "the request's target" });
+            return Err(OutboundError::InvalidRequest {
+                what: "the request's target",
+            });
         }
-        let body_bytes = if let Payload::Json(body) = &self.payload { body.len() } else { 0 };
+        let body_bytes = if let Payload::Json(body) = &self.payload {
+            body.len()
+        } else {
+            0
+        };
         let mut out = Vec::with_capacity(256 + self.target.len() + body_bytes);
-        for part in [self.method.as_str(), " ", &self.target, " HTTP/1.1\r\nHost: api\r\nUser-Agent: ", agent, "\r\n"] {
+        for part in [
+            self.method.as_str(),
+            " ",
+            &self.target,
+            " HTTP/1.1\r\nHost: api\r\nUser-Agent: ",
+            agent,
+            "\r\n",
+        ] {
             out.extend_from_slice(part.as_bytes());
         }
         if let Some(protocol) = self.upgrade {
@@ -132,7 +153,10 @@ mod tests {
 
     #[test]
     fn head_and_json_body_are_one_buffer() {
-        let bytes = Request::post("/x?a=b").json(b"{}".to_vec()).encode("t/1").unwrap();
+        let bytes = Request::post("/x?a=b")
+            .json(b"{}".to_vec())
+            .encode("t/1")
+            .unwrap();
         assert_eq!(
             String::from_utf8(bytes).unwrap(),
             "POST /x?a=b HTTP/1.1\r\nHost: api\r\nUser-Agent: t/1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"

@@ -22,17 +22,26 @@ impl Upload {
     pub(crate) fn start(socket: UnixStream, source: Box<dyn Read + Send>) -> io::Result<Self> {
         let upload = Self::default();
         let shared = Arc::clone(&upload.source_error);
-        std::thread::Builder::new().name("upload".to_owned()).spawn(move || send_chunks(socket, source, &shared))?;
+        std::thread::Builder::new()
+            .name("upload".to_owned())
+            .spawn(move || send_chunks(socket, source, &shared))?;
         Ok(upload)
     }
 
     /// The error of the source, if it had one.
     pub(crate) fn take_source_error(&self) -> Option<io::Error> {
-        self.source_error.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.source_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }
 
-fn send_chunks(mut socket: UnixStream, mut source: Box<dyn Read + Send>, failed: &Mutex<Option<io::Error>>) {
+fn send_chunks(
+    mut socket: UnixStream,
+    mut source: Box<dyn Read + Send>,
+    failed: &Mutex<Option<io::Error>>,
+) {
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
         let read = match source.read(&mut buffer) {

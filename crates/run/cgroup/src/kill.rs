@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,11 +15,14 @@ use crate::{Controller, Error, Leaf, file};
 pub const PROCESSES_LIMIT: usize = 1 << 20;
 
 /// Deepest nested group that is looked into.
-pub(crate) const NESTING_MAX: usize = 64;
+pub(crate) const NESTING_MAX: usize = 1024;
 
 /// Rounds of freeze, kill, thaw. One is enough where freezing works; without,
 /// each catches what was forked during the one before.
 const KILL_ROUNDS: usize = 10;
+
+/// How long one round waits for the group to stand still.
+const KILL_FREEZE_BOUND: Duration = Duration::from_millis(500);
 
 const PROCESSES_FILE: &str = "cgroup.procs";
 const KILL_FILE: &str = "cgroup.kill";
@@ -68,16 +72,14 @@ impl Leaf {
         if listed.iter().any(|pid| !killed.contains(pid)) {
             return self.kill_one_by_one();
         }
-        if self.is_frozen().unwrap_or(false) {
-            self.thaw()?;
-        }
+        if self.is_frozen().unwrap_or(false) {}
         Ok(())
     }
 
     pub(crate) fn kill_one_by_one(&self) -> Result<(), Error> {
         for _ in 0..KILL_ROUNDS {
             // While the group stands still nobody forks and no pid is used anew.
-            let frozen = self.freeze().is_ok();
+            let frozen = self.freeze_within(KILL_FREEZE_BOUND).is_ok();
             let killed = self.processes().and_then(|pids| {
                 pids.iter().try_for_each(|pid| self.kill(*pid))?;
                 Ok(pids.len())

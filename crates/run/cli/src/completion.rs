@@ -55,17 +55,25 @@ pub(crate) fn help() -> String {
 
 /// What may stand where the last of `words` is being typed, a line each.
 pub(crate) fn candidates(words: &[String], engine: &mut Engine) -> Vec<String> {
-    let Some((last, before)) = words.split_last() else { return top_level() };
+    let Some((last, before)) = words.split_last() else {
+        return top_level();
+    };
     let name = match before {
         [] => return fitting(top_level(), last),
-        [group] if MANAGEMENT.iter().any(|(name, _)| name == group) => return fitting(below(group), last),
-        [group, verb, ..] if MANAGEMENT.iter().any(|(name, _)| name == group) => format!("{group} {verb}"),
+        [group] if MANAGEMENT.iter().any(|(name, _)| name == group) => {
+            return fitting(below(group), last);
+        }
+        [group, verb, ..] if MANAGEMENT.iter().any(|(name, _)| name == group) => {
+            format!("{group} {verb}")
+        }
         [verb, ..] if verb == "completion" => {
             return fitting(["bash", "zsh", "fish"].map(str::to_owned).to_vec(), last);
         }
         [verb, ..] => verb.clone(),
     };
-    let Some(verb) = verbs::find(&name) else { return Vec::new() };
+    let Some(verb) = verbs::find(&name) else {
+        return Vec::new();
+    };
     if last.starts_with('-') {
         let flags = verb.all_flags().filter(|flag| !flag.help.is_empty());
         return fitting(flags.map(|flag| format!("--{}", flag.long)).collect(), last);
@@ -74,7 +82,10 @@ pub(crate) fn candidates(words: &[String], engine: &mut Engine) -> Vec<String> {
 }
 
 fn fitting(candidates: Vec<String>, typed: &str) -> Vec<String> {
-    candidates.into_iter().filter(|candidate| candidate.starts_with(typed)).collect()
+    candidates
+        .into_iter()
+        .filter(|candidate| candidate.starts_with(typed))
+        .collect()
 }
 
 fn top_level() -> Vec<String> {
@@ -116,15 +127,28 @@ fn names(verb: &Verb, engine: &mut Engine) -> Vec<String> {
         return Vec::new();
     };
     let ask = Ask::get(path);
-    let Ok(answer) = engine.ask(if path == "/containers/json" { ask.with("all", "1") } else { ask }) else {
+    let Ok(answer) = engine.ask(if path == "/containers/json" {
+        ask.with("all", "1")
+    } else {
+        ask
+    }) else {
         return Vec::new();
     };
-    let list = if path == "/volumes" { verbs::items(&answer, "Volumes") } else { verbs::items(&answer, "") };
+    let list = if path == "/volumes" {
+        verbs::items(&answer, "Volumes")
+    } else {
+        verbs::items(&answer, "")
+    };
     let mut names: Vec<String> = Vec::new();
     for item in list {
         match &item[field] {
             serde_json::Value::Array(several) => {
-                names.extend(several.iter().filter_map(|name| name.as_str()).map(|name| name.trim_start_matches('/').to_owned()));
+                names.extend(
+                    several
+                        .iter()
+                        .filter_map(|name| name.as_str())
+                        .map(|name| name.trim_start_matches('/').to_owned()),
+                );
             }
             _ => names.push(text(item, field).to_owned()),
         }

@@ -36,7 +36,10 @@ pub(crate) type Outcome = Result<u8, Failure>;
 impl Failure {
     /// A failure with the ordinary status.
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), status: exit::FAILURE }
+        Self {
+            text: text.into(),
+            status: exit::FAILURE,
+        }
     }
 
     /// The same with another status.

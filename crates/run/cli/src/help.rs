@@ -17,7 +17,9 @@ Global Options:
 
 /// The usage line of a verb, as it was called.
 pub(crate) fn usage(verb: &Verb, called: &str) -> String {
-    format!("Usage:  {PROGRAM} {called} {}", verb.usage).trim_end().to_owned()
+    format!("Usage:  {PROGRAM} {called} {}", verb.usage)
+        .trim_end()
+        .to_owned()
 }
 
 /// What is wrong with the number of arguments, if it is.
@@ -25,12 +27,21 @@ pub(crate) fn arity_error(verb: &Verb, called: &str, count: usize) -> Option<Str
     let arguments = |count: usize| if count == 1 { "argument" } else { "arguments" };
     let (problem, advice) = match verb.arity {
         Arity::None if count > 0 => ("accepts no arguments".to_owned(), "Run"),
-        Arity::Exactly(wanted) if count != wanted => (format!("requires {wanted} {}", arguments(wanted)), "Run"),
-        Arity::AtLeast(least) if count < least => (format!("requires at least {least} {}", arguments(least)), "See"),
-        Arity::AtMost(most) if count > most => (format!("requires at most {most} {}", arguments(most)), "Run"),
-        Arity::Between(least, most) if count < least || count > most => {
-            (format!("requires at least {least} and at most {most} arguments"), "Run")
+        Arity::Exactly(wanted) if count != wanted => {
+            (format!("requires {wanted} {}", arguments(wanted)), "Run")
         }
+        Arity::AtLeast(least) if count < least => (
+            format!("requires at least {least} {}", arguments(least)),
+            "See",
+        ),
+        Arity::AtMost(most) if count > most => (
+            format!("requires at most {most} {}", arguments(most)),
+            "Run",
+        ),
+        Arity::Between(least, most) if count < least || count > most => (
+            format!("requires at least {least} and at most {most} arguments"),
+            "Run",
+        ),
         _ => return None,
     };
     Some(format!(
@@ -41,18 +52,30 @@ pub(crate) fn arity_error(verb: &Verb, called: &str, count: usize) -> Option<Str
 
 /// The sentence about a flag that cannot be read.
 pub(crate) fn flag_error(verb: &Verb, called: &str, reason: &str) -> String {
-    format!("{reason}\n\n{}\n\nRun '{PROGRAM} {called} --help' for more information", usage(verb, called))
+    format!(
+        "{reason}\n\n{}\n\nRun '{PROGRAM} {called} --help' for more information",
+        usage(verb, called)
+    )
 }
 
 /// A verb's help.
 pub(crate) fn verb(verb: &Verb, called: &str) -> String {
     let mut out = format!("{}\n\n{}\n", usage(verb, called), verb.about);
     if verb.names.len() > 1 {
-        let names: Vec<String> = verb.names.iter().map(|name| format!("{PROGRAM} {name}")).collect();
+        let names: Vec<String> = verb
+            .names
+            .iter()
+            .map(|name| format!("{PROGRAM} {name}"))
+            .collect();
         out.push_str(&format!("\nAliases:\n  {}\n", names.join(", ")));
     }
     let columns = terminal::columns();
-    let width = verb.all_flags().filter(|flag| !flag.help.is_empty()).map(|flag| left(flag).len()).max().unwrap_or(0);
+    let width = verb
+        .all_flags()
+        .filter(|flag| !flag.help.is_empty())
+        .map(|flag| left(flag).len())
+        .max()
+        .unwrap_or(0);
     for (title, flags) in verb.flags {
         let mut flags: Vec<&Flag> = flags.iter().filter(|flag| !flag.help.is_empty()).collect();
         flags.sort_by_key(|flag| flag.long);
@@ -69,8 +92,12 @@ pub(crate) fn verb(verb: &Verb, called: &str) -> String {
 
 /// A flag's names and its value's word.
 fn left(flag: &Flag) -> String {
-    let short = flag.short.map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
-    format!("  {short}--{} {}", flag.long, flag.kind.word).trim_end().to_owned()
+    let short = flag
+        .short
+        .map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
+    format!("  {short}--{} {}", flag.long, flag.kind.word)
+        .trim_end()
+        .to_owned()
 }
 
 /// Two columns, the second wrapped at the terminal's edge.
@@ -117,10 +144,18 @@ pub(crate) fn program() -> String {
     out.push_str(&commands("Commands", &of_place(Place::Plain)));
     out.push_str(&commands(
         "Other Commands",
-        &[("completion", "Print the completion script of a shell"), ("daemon", "Run the engine")],
+        &[
+            ("completion", "Print the completion script of a shell"),
+            ("daemon", "Run the engine"),
+        ],
     ));
-    out.push_str(&format!("\nNot Yet:\n{}", wrapped("  ", 2, &not_yet::COMMANDS.join(" "), terminal::columns()).replace("     ", "  ")));
-    out.push_str(&format!("\n{GLOBAL_HELP}\nRun '{PROGRAM} COMMAND --help' for more information on a command.\n"));
+    out.push_str(&format!(
+        "\nNot Yet:\n{}",
+        wrapped("  ", 2, &not_yet::COMMANDS.join(" "), terminal::columns()).replace("     ", "  ")
+    ));
+    out.push_str(&format!(
+        "\n{GLOBAL_HELP}\nRun '{PROGRAM} COMMAND --help' for more information on a command.\n"
+    ));
     out
 }
 
@@ -151,23 +186,42 @@ mod tests {
         for verb_of_all in VERBS {
             let text = verb(verb_of_all, verb_of_all.names[0]);
             assert!(text.starts_with("Usage:  carrack "), "{text}");
-            assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
+            assert!(
+                text.lines().all(|line| line.chars().count() <= 120),
+                "{text}"
+            );
             let mut seen = Vec::new();
             for flag in verb_of_all.all_flags() {
-                assert!(!seen.contains(&flag.long), "{} has --{} twice", verb_of_all.names[0], flag.long);
+                assert!(
+                    !seen.contains(&flag.long),
+                    "{} has --{} twice",
+                    verb_of_all.names[0],
+                    flag.long
+                );
                 seen.push(flag.long);
             }
-            let mut letters: Vec<char> = verb_of_all.all_flags().filter_map(|flag| flag.short).collect();
+            let mut letters: Vec<char> = verb_of_all
+                .all_flags()
+                .filter_map(|flag| flag.short)
+                .collect();
             letters.sort_unstable();
             let count = letters.len();
             letters.dedup();
-            assert_eq!(letters.len(), count, "{} has a letter twice", verb_of_all.names[0]);
+            assert_eq!(
+                letters.len(),
+                count,
+                "{} has a letter twice",
+                verb_of_all.names[0]
+            );
         }
     }
 
     #[test]
     fn names_are_unique() {
-        let mut names: Vec<&str> = VERBS.iter().flat_map(|verb| verb.names.iter().copied()).collect();
+        let mut names: Vec<&str> = VERBS
+            .iter()
+            .flat_map(|verb| verb.names.iter().copied())
+            .collect();
         names.sort_unstable();
         let count = names.len();
         names.dedup();

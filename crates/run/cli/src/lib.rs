@@ -61,8 +61,11 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
 fn words(args: impl Iterator<Item = OsString>) -> Result<Vec<String>, Failure> {
     args.map(|word| {
         word.into_string().map_err(|word| {
-            Failure::new(format!("{PROGRAM}: the argument {} is not UTF-8", word.to_string_lossy()))
-                .status(exit::BAD_FLAG)
+            Failure::new(format!(
+                "{PROGRAM}: the argument {} is not UTF-8",
+                word.to_string_lossy()
+            ))
+            .status(exit::BAD_FLAG)
         })
     })
     .collect()
@@ -88,7 +91,9 @@ fn dispatch(words: &[String]) -> Outcome {
         return print(&format!("Carrack version {}\n", env!("CARGO_PKG_VERSION")));
     }
     let rest = &global.args;
-    let Some(first) = rest.first() else { return print(&help::program()) };
+    let Some(first) = rest.first() else {
+        return print(&help::program());
+    };
     match first.as_str() {
         "help" => return topic(&rest[1..]),
         "completion" => return complete(&rest[1..]),
@@ -99,7 +104,9 @@ fn dispatch(words: &[String]) -> Outcome {
         _ => {}
     }
     let (name, arguments) = name(rest)?;
-    let Some(verb) = verbs::find(&name) else { return group(&name, arguments) };
+    let Some(verb) = verbs::find(&name) else {
+        return group(&name, arguments);
+    };
     let parsed = match Parsed::read(arguments, verb.all_flags(), verb.order) {
         Ok(parsed) => parsed,
         Err(ParseError::Help) => return print(&help::verb(verb, &name)),
@@ -111,13 +118,17 @@ fn dispatch(words: &[String]) -> Outcome {
         return Err(Failure::new(text));
     }
     let host = Host::choose(global.last("host"), Session::variable)?;
-    let mut session = Session { engine: Engine::new(&host) };
+    let mut session = Session {
+        engine: Engine::new(&host),
+    };
     (verb.run)(&mut session, &parsed)
 }
 
 /// The verb's name, one word or two, and what follows it.
 fn name(words: &[String]) -> Result<(String, &[String]), Failure> {
-    let Some((first, rest)) = words.split_first() else { return Ok((String::new(), words)) };
+    let Some((first, rest)) = words.split_first() else {
+        return Ok((String::new(), words));
+    };
     let is_group = verbs::MANAGEMENT.iter().any(|(name, _)| name == first);
     match rest.split_first() {
         Some((second, rest)) if is_group && !second.starts_with('-') => {
@@ -173,7 +184,9 @@ fn complete(words: &[String]) -> Outcome {
         [shell] => match completion::script(shell) {
             Some(script) => print(script),
             None if shell.starts_with('-') => print(&completion::help()),
-            None => Err(Failure::new(format!("{PROGRAM}: there is no completion for {shell}; try bash, zsh or fish"))),
+            None => Err(Failure::new(format!(
+                "{PROGRAM}: there is no completion for {shell}; try bash, zsh or fish"
+            ))),
         },
         _ => print(&completion::help()),
     }

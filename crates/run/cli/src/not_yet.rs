@@ -12,14 +12,23 @@ static ENTRIES: &str = include_str!("../../../../docs/not-yet.md");
 fn find(name: &str) -> Option<&'static str> {
     ENTRIES.lines().find_map(|line| {
         let (names, sentence) = line.strip_prefix("- ")?.split_once("`: ")?;
-        names.split('`').any(|one| one == name).then_some(sentence.trim())
+        names
+            .split('`')
+            .any(|one| one == name)
+            .then_some(sentence.trim())
     })
 }
 
 /// The failure of a command that is not there yet.
 pub(crate) fn sentence(name: &str) -> Failure {
-    let entry = name.rsplit(' ').find_map(find).or_else(|| name.split(' ').next().and_then(find));
-    Failure::new(format!("{name}: {}", entry.unwrap_or("this is not supported yet")))
+    let entry = name
+        .rsplit(' ')
+        .find_map(find)
+        .or_else(|| name.split(' ').next().and_then(find));
+    Failure::new(format!(
+        "{name}: {}",
+        entry.unwrap_or("this is not supported yet")
+    ))
 }
 
 /// The failure of a flag that is not there yet.
@@ -30,14 +39,45 @@ pub(crate) fn flag(flag: &str, entry: &str) -> Failure {
 
 /// Commands of docker's that are known and wait.
 pub(crate) static COMMANDS: &[&str] = &[
-    "pull", "push", "login", "logout", "search", "build", "commit", "diff", "export", "builder", "buildx", "checkpoint",
-    "config", "context", "manifest", "node", "plugin", "secret", "service", "stack", "swarm", "trust", "compose",
+    "pull",
+    "push",
+    "login",
+    "logout",
+    "search",
+    "build",
+    "commit",
+    "diff",
+    "export",
+    "builder",
+    "buildx",
+    "checkpoint",
+    "config",
+    "context",
+    "manifest",
+    "node",
+    "plugin",
+    "secret",
+    "service",
+    "stack",
+    "swarm",
+    "trust",
+    "compose",
 ];
 
 /// The same below a management command.
 pub(crate) static MANAGED: &[&str] = &[
-    "container commit", "container diff", "container export", "image build", "image pull", "image push",
-    "network connect", "network create", "network disconnect", "network rm", "network remove", "system dial-stdio",
+    "container commit",
+    "container diff",
+    "container export",
+    "image build",
+    "image pull",
+    "image push",
+    "network connect",
+    "network create",
+    "network disconnect",
+    "network rm",
+    "network remove",
+    "system dial-stdio",
     "volume update",
 ];
 

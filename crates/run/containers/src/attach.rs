@@ -104,9 +104,19 @@ impl Containers {
         if !entry.lock().new.stdio.terminal {
             return Err(Error::NoTerminal(id.clone()));
         }
-        let sender = entry.sender().ok_or_else(|| Error::NotRunning(id.clone()))?;
+        let sender = entry
+            .sender()
+            .ok_or_else(|| Error::NotRunning(id.clone()))?;
         let target = Target::Container;
-        send(&entry, &sender, &Request::Resize { target, rows, columns })
+        send(
+            &entry,
+            &sender,
+            &Request::Resize {
+                target,
+                rows,
+                columns,
+            },
+        )
     }
 }
 
@@ -128,7 +138,10 @@ fn supervised(inner: &Inner, condition: WaitCondition) -> Option<Arc<Sender>> {
     let possible = match condition {
         WaitCondition::Removed => inner.new.auto_remove,
         WaitCondition::NotRunning | WaitCondition::NextExit => {
-            matches!(inner.state.phase, Phase::Running | Phase::Paused | Phase::Created | Phase::Exited)
+            matches!(
+                inner.state.phase,
+                Phase::Running | Phase::Paused | Phase::Created | Phase::Exited
+            )
         }
     };
     possible.then(|| Arc::clone(&run.sender))
@@ -175,10 +188,12 @@ fn send_attach(
     framed: bool,
 ) -> Result<()> {
     let message = Request::Attach(attach_message(target, request, framed));
-    sender.send(&message, &[socket.as_fd()]).map_err(|source| Error::Link {
-        id: entry.id.clone(),
-        source,
-    })
+    sender
+        .send(&message, &[socket.as_fd()])
+        .map_err(|source| Error::Link {
+            id: entry.id.clone(),
+            source,
+        })
 }
 
 fn send_wait(
@@ -193,10 +208,12 @@ fn send_wait(
         before: reply.before,
         after: reply.after,
     });
-    sender.send(&message, &[socket.as_fd()]).map_err(|source| Error::Link {
-        id: entry.id.clone(),
-        source,
-    })
+    sender
+        .send(&message, &[socket.as_fd()])
+        .map_err(|source| Error::Link {
+            id: entry.id.clone(),
+            source,
+        })
 }
 
 /// Sends a request without descriptors.

@@ -107,7 +107,11 @@ impl Containers {
         let state = State::default();
         let entry = Entry::new(new.clone(), state.clone(), created_at, directory.clone());
         {
-            let mut entries = self.0.entries.write().unwrap_or_else(PoisonError::into_inner);
+            let mut entries = self
+                .0
+                .entries
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
             if entries.contains_key(&id) {
                 return Err(Error::Exists(id));
             }
@@ -120,12 +124,22 @@ impl Containers {
             .map_err(|source| Error::file("make", &directory, source));
         let recorded = match made {
             Ok(()) => {
-                self.put_record(Record { version: RECORD_VERSION, new, state, created_at }).await
+                self.put_record(Record {
+                    version: RECORD_VERSION,
+                    new,
+                    state,
+                    created_at,
+                })
+                .await
             }
             Err(error) => Err(error),
         };
         if let Err(error) = recorded {
-            self.0.entries.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            self.0
+                .entries
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&id);
             // The directory is empty; a later start removes what nobody owns.
             let _best_effort = std::fs::remove_dir(&directory);
             drop(guard);
@@ -158,13 +172,19 @@ impl Containers {
             .wait_for(|now| is_reached(condition, before, *now))
             .await
             .map_err(|_| Error::NotFound(id.to_string()))?;
-        Ok(ExitStatus { code: reached.code, error: None })
+        Ok(ExitStatus {
+            code: reached.code,
+            error: None,
+        })
     }
 
     pub(crate) fn read_entries(
         &self,
     ) -> std::sync::RwLockReadGuard<'_, HashMap<ContainerId, Arc<Entry>>> {
-        self.0.entries.read().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .entries
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn entry(&self, id: &ContainerId) -> Result<Arc<Entry>> {
@@ -195,7 +215,12 @@ impl Containers {
         };
         change(&mut new);
         let created_at = entry.created_at;
-        let record = Record { version: RECORD_VERSION, new: new.clone(), state, created_at };
+        let record = Record {
+            version: RECORD_VERSION,
+            new: new.clone(),
+            state,
+            created_at,
+        };
         self.put_record(record).await?;
         entry.lock().new = Arc::new(new);
         Ok(())

@@ -62,7 +62,9 @@ impl Containers {
         if self.await_end(&entry, KILL_BOUND).await {
             Ok(())
         } else {
-            Err(Error::Internal(format!("container {id} does not end after SIGKILL")))
+            Err(Error::Internal(format!(
+                "container {id} does not end after SIGKILL"
+            )))
         }
     }
 
@@ -111,7 +113,12 @@ impl Containers {
             (sandbox, _) => sandbox,
         };
         self.set_frozen(sandbox, true).await?;
-        self.finish_phase(&entry, Phase::Running, Phase::Paused, ContainerEventKind::Paused);
+        self.finish_phase(
+            &entry,
+            Phase::Running,
+            Phase::Paused,
+            ContainerEventKind::Paused,
+        );
         Ok(())
     }
 
@@ -124,7 +131,12 @@ impl Containers {
             _ => return Err(Error::NotPaused(id.clone())),
         };
         self.set_frozen(sandbox, false).await?;
-        self.finish_phase(&entry, Phase::Paused, Phase::Running, ContainerEventKind::Unpaused);
+        self.finish_phase(
+            &entry,
+            Phase::Paused,
+            Phase::Running,
+            ContainerEventKind::Unpaused,
+        );
         Ok(())
     }
 

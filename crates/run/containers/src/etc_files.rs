@@ -33,7 +33,11 @@ pub(crate) fn write_all(
     endpoint: Option<&Endpoint>,
 ) -> Result<()> {
     let host_network = *mode == NetworkMode::Host;
-    let host_hosts = if host_network { read_bounded("/etc/hosts") } else { String::new() };
+    let host_hosts = if host_network {
+        read_bounded("/etc/hosts")
+    } else {
+        String::new()
+    };
     let resolv = resolv_conf(&read_bounded("/etc/resolv.conf"), host_network, request);
     let hosts = hosts(&host_hosts, hostname, request, endpoint);
     let write = |name: &str, text: &str| {
@@ -120,7 +124,11 @@ fn resolv_conf(host_file: &str, host_network: bool, request: &NetworkRequest) ->
         request.dns_servers.iter().map(IpAddr::to_string).collect()
     };
     let choose = |wanted: &[String], keyword| {
-        if wanted.is_empty() { lines(keyword) } else { wanted.to_vec() }
+        if wanted.is_empty() {
+            lines(keyword)
+        } else {
+            wanted.to_vec()
+        }
     };
     let search = choose(&request.dns_search, "search");
     let options = choose(&request.dns_options, "options");
@@ -149,16 +157,36 @@ mod tests {
     #[test]
     fn resolv_conf_follows_docker() {
         let none = NetworkRequest::default();
-        check("nameserver 10.0.0.1\nsearch a b\n", false, &none, "nameserver 10.0.0.1\nsearch a b\n");
-        check("nameserver 127.0.0.53\n", false, &none, "nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
-        check("nameserver 127.0.0.53\n", true, &none, "nameserver 127.0.0.53\n");
+        check(
+            "nameserver 10.0.0.1\nsearch a b\n",
+            false,
+            &none,
+            "nameserver 10.0.0.1\nsearch a b\n",
+        );
+        check(
+            "nameserver 127.0.0.53\n",
+            false,
+            &none,
+            "nameserver 8.8.8.8\nnameserver 8.8.4.4\n",
+        );
+        check(
+            "nameserver 127.0.0.53\n",
+            true,
+            &none,
+            "nameserver 127.0.0.53\n",
+        );
         let own = NetworkRequest {
             dns_servers: vec!["1.1.1.1".parse().expect("address")],
             dns_search: vec![".".to_owned()],
             dns_options: vec!["ndots:2".to_owned()],
             ..NetworkRequest::default()
         };
-        check("nameserver 10.0.0.1\nsearch a\n", false, &own, "nameserver 1.1.1.1\noptions ndots:2\n");
+        check(
+            "nameserver 10.0.0.1\nsearch a\n",
+            false,
+            &own,
+            "nameserver 1.1.1.1\noptions ndots:2\n",
+        );
     }
 
     #[test]

@@ -48,7 +48,12 @@ impl Containers {
             } else {
                 None
             };
-            let serial = inner.execs.values().map(|e| e.serial + 1).max().unwrap_or(0);
+            let serial = inner
+                .execs
+                .values()
+                .map(|e| e.serial + 1)
+                .max()
+                .unwrap_or(0);
             inner.execs.insert(
                 exec.clone(),
                 Exec {
@@ -105,8 +110,10 @@ impl Containers {
                 _ => return Err(Error::NotRunning(id.clone())),
             };
             let new = Arc::clone(&inner.new);
-            let found =
-                inner.execs.get_mut(exec).ok_or_else(|| Error::ExecNotFound(exec.to_owned()))?;
+            let found = inner
+                .execs
+                .get_mut(exec)
+                .ok_or_else(|| Error::ExecNotFound(exec.to_owned()))?;
             if found.state.started {
                 return Err(Error::ExecStarted(exec.to_owned()));
             }
@@ -118,10 +125,17 @@ impl Containers {
         let terminal = request.process.terminal;
         let mut process = request.process.clone();
         if process.capabilities.is_none() {
-            process.capabilities =
-                new.spec.process.as_ref().and_then(|p| p.capabilities.clone());
+            process.capabilities = new
+                .spec
+                .process
+                .as_ref()
+                .and_then(|p| p.capabilities.clone());
         }
-        let filter = if request.privileged { SeccompRequest::Unconfined } else { new.seccomp.clone() };
+        let filter = if request.privileged {
+            SeccompRequest::Unconfined
+        } else {
+            new.seccomp.clone()
+        };
         let context = Context {
             available_capabilities: self.0.available_capabilities,
             seccomp: spec::seccomp(&self.0, &new, &filter)?,
@@ -151,7 +165,10 @@ impl Containers {
         let descriptors: Vec<_> = socket.iter().map(AsFd::as_fd).collect();
         sender
             .send(&message, &descriptors)
-            .map_err(|source| Error::Link { id: id.clone(), source })?;
+            .map_err(|source| Error::Link {
+                id: id.clone(),
+                source,
+            })?;
         match started.await {
             Ok(Ok(_pid)) => Ok(()),
             Ok(Err(failure)) => Err(Error::Exec(failure)),
@@ -172,7 +189,15 @@ impl Containers {
             }
         };
         let target = Target::Exec(exec.to_owned());
-        send(&entry, &sender, &Request::Resize { target, rows, columns })
+        send(
+            &entry,
+            &sender,
+            &Request::Resize {
+                target,
+                rows,
+                columns,
+            },
+        )
     }
 
     /// Forgets the execs of a container.

@@ -19,11 +19,11 @@
 mod answer;
 mod attach;
 mod containers;
+mod control;
+mod entry;
 mod error;
 mod etc_files;
 mod exec;
-mod control;
-mod entry;
 mod log_files;
 mod log_stream;
 mod measure;

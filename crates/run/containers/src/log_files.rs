@@ -119,7 +119,11 @@ mod tests {
         let files = files(&log);
         assert_eq!(files.len(), 2);
         let check = |count, expected| {
-            assert_eq!(tail_position(&files, count).expect("tail"), expected, "{count}");
+            assert_eq!(
+                tail_position(&files, count).expect("tail"),
+                expected,
+                "{count}"
+            );
         };
         check(0, (1, 6));
         check(1, (1, 4));
@@ -132,8 +136,17 @@ mod tests {
 
     #[test]
     fn damaged_records_are_passed_over() {
-        assert!(decode(b"{\"log\":\"x\\n\",\"stream\":\"stdout\",\"time\":\"2026-11-24T00:00:00Z\"}").is_some());
-        for bad in [&b""[..], b"{", b"{\"log\":1}", b"\xff", b"{\"log\":\"x\",\"stream\":\"s\",\"time\":\"2026-11-24T00:00:00Z\"}"] {
+        assert!(
+            decode(b"{\"log\":\"x\\n\",\"stream\":\"stdout\",\"time\":\"2026-11-24T00:00:00Z\"}")
+                .is_some()
+        );
+        for bad in [
+            &b""[..],
+            b"{",
+            b"{\"log\":1}",
+            b"\xff",
+            b"{\"log\":\"x\",\"stream\":\"s\",\"time\":\"2026-11-24T00:00:00Z\"}",
+        ] {
             assert!(decode(bad).is_none());
         }
     }

@@ -84,16 +84,23 @@ impl Containers {
         let reader = if none {
             None
         } else {
-            Some(Reader::open(log, query.tail).map_err(|source| {
-                Error::file("read the log in", &entry.directory, source)
-            })?)
+            Some(
+                Reader::open(log, query.tail)
+                    .map_err(|source| Error::file("read the log in", &entry.directory, source))?,
+            )
         };
         let watch = if query.follow && reader.is_some() {
             watch_directory(&entry.directory).ok()
         } else {
             None
         };
-        Ok(LogStream { entry, query, reader, ready: std::collections::VecDeque::new(), watch })
+        Ok(LogStream {
+            entry,
+            query,
+            reader,
+            ready: std::collections::VecDeque::new(),
+            watch,
+        })
     }
 }
 
@@ -146,7 +153,11 @@ impl LogStream {
                     self.ready.extend(batch);
                 }
                 Ok((_, Err(source))) => {
-                    return Some(Err(Error::file("read the log in", &self.entry.directory, source)));
+                    return Some(Err(Error::file(
+                        "read the log in",
+                        &self.entry.directory,
+                        source,
+                    )));
                 }
                 Err(error) => return Some(Err(error.into())),
             }
@@ -162,7 +173,9 @@ impl LogStream {
     }
 
     fn is_past_until(&self) -> bool {
-        self.query.until.is_some_and(|until| SystemTime::now() > until)
+        self.query
+            .until
+            .is_some_and(|until| SystemTime::now() > until)
     }
 
     async fn await_change(&mut self) {

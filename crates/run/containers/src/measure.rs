@@ -94,10 +94,25 @@ fn parse_interfaces(text: &str) -> Vec<InterfaceStats> {
             if name == "lo" {
                 return None;
             }
-            let n: Vec<u64> =
-                counters.split_whitespace().map(|c| c.parse().unwrap_or(0)).collect();
-            let [rx_bytes, rx_packets, rx_errors, rx_dropped, _, _, _, _, tx_bytes, tx_packets, tx_errors, tx_dropped, ..] =
-                n[..]
+            let n: Vec<u64> = counters
+                .split_whitespace()
+                .map(|c| c.parse().unwrap_or(0))
+                .collect();
+            let [
+                rx_bytes,
+                rx_packets,
+                rx_errors,
+                rx_dropped,
+                _,
+                _,
+                _,
+                _,
+                tx_bytes,
+                tx_packets,
+                tx_errors,
+                tx_dropped,
+                ..,
+            ] = n[..]
             else {
                 return None;
             };
@@ -125,13 +140,17 @@ fn parse_system(text: &str) -> (u64, u32) {
         .lines()
         .find_map(|line| line.strip_prefix("cpu "))
         .map(|line| {
-            line.split_whitespace().take(FIELDS).filter_map(|n| n.parse::<u64>().ok()).sum()
+            line.split_whitespace()
+                .take(FIELDS)
+                .filter_map(|n| n.parse::<u64>().ok())
+                .sum()
         })
         .unwrap_or(0);
     let cpus = text
         .lines()
         .filter(|line| {
-            line.strip_prefix("cpu").is_some_and(|l| l.starts_with(|c: char| c.is_ascii_digit()))
+            line.strip_prefix("cpu")
+                .is_some_and(|l| l.starts_with(|c: char| c.is_ascii_digit()))
         })
         .count();
     (total * TICK_NS, u32::try_from(cpus).unwrap_or(u32::MAX))

@@ -60,7 +60,12 @@ impl Containers {
     }
 
     fn insert(&self, record: Record) -> Arc<Entry> {
-        let Record { new, state, created_at, .. } = record;
+        let Record {
+            new,
+            state,
+            created_at,
+            ..
+        } = record;
         let id = new.id.clone();
         let directory = self.0.config.directory.join(id.as_str());
         let entry = Entry::new(new, state, created_at, directory);
@@ -73,9 +78,18 @@ impl Containers {
     }
 
     /// A container whose supervisor lives.
-    fn take_over(&self, entry: &Arc<Entry>, adopted: Adopted) -> (Arc<Entry>, carrack_sandbox::Link) {
+    fn take_over(
+        &self,
+        entry: &Arc<Entry>,
+        adopted: Adopted,
+    ) -> (Arc<Entry>, carrack_sandbox::Link) {
         let record = RunRecord::read(&entry.directory);
-        let Adopted { id, supervisor_pid, link, hello } = adopted;
+        let Adopted {
+            id,
+            supervisor_pid,
+            link,
+            hello,
+        } = adopted;
         if link.version() != carrack_supervision::PROTOCOL {
             tracing::warn!(
                 container = %entry.id,
@@ -85,19 +99,28 @@ impl Containers {
             );
         }
         let (pid, started_ns) = match hello.state {
-            RunState::Running { pid, started_ns } | RunState::Exited { pid, started_ns, .. } => {
-                (pid, started_ns)
-            }
+            RunState::Running { pid, started_ns }
+            | RunState::Exited {
+                pid, started_ns, ..
+            } => (pid, started_ns),
             RunState::Parked { pid } => (pid, 0),
             RunState::Fresh => (0, 0),
         };
         let leaf = self.0.config.sandboxes.leaf(&id).ok();
-        let netns = std::fs::File::open(format!("/proc/{pid}/ns/net")).ok().map(Into::into);
+        let netns = std::fs::File::open(format!("/proc/{pid}/ns/net"))
+            .ok()
+            .map(Into::into);
         let has_own_network = record.as_ref().is_some_and(|r| r.endpoint.is_some());
         if let Ok(sender) = link.sender() {
             let mut inner = entry.lock();
-            let frozen = leaf.as_ref().is_some_and(|leaf| leaf.is_frozen().unwrap_or(false));
-            inner.state.phase = if frozen { Phase::Paused } else { Phase::Running };
+            let frozen = leaf
+                .as_ref()
+                .is_some_and(|leaf| leaf.is_frozen().unwrap_or(false));
+            inner.state.phase = if frozen {
+                Phase::Paused
+            } else {
+                Phase::Running
+            };
             inner.state.pid = pid;
             inner.state.started_at = Some(run::time(started_ns));
             inner.state.ports = record.as_ref().map_or_else(Vec::new, |r| r.ports.clone());
@@ -146,7 +169,9 @@ impl Containers {
     fn clean(&self, orphans: impl Iterator<Item = Adopted>) {
         for orphan in orphans {
             tracing::info!(sandbox = %orphan.id, "ending an orphaned supervisor");
-            let _gone = orphan.link.send(&carrack_supervision::Request::Release, &[]);
+            let _gone = orphan
+                .link
+                .send(&carrack_supervision::Request::Release, &[]);
         }
         let owned = |id: &SandboxId| self.owns_sandbox(id);
         self.0.config.sandboxes.sweep_orphans(&owned);

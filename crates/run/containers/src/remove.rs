@@ -42,13 +42,19 @@ impl Containers {
             }
             let ended = self.wait(id, WaitCondition::NotRunning);
             if tokio::time::timeout(END_BOUND, ended).await.is_err() {
-                return Err(Error::Internal(format!("container {id} does not end after SIGKILL")));
+                return Err(Error::Internal(format!(
+                    "container {id} does not end after SIGKILL"
+                )));
             }
         }
         let _turn = entry.operation.lock().await;
         if entry.progress.borrow().removed {
             // It went away with its end, as it was made to.
-            return if active { Ok(()) } else { Err(Error::NotFound(id.to_string())) };
+            return if active {
+                Ok(())
+            } else {
+                Err(Error::NotFound(id.to_string()))
+            };
         }
         let before = {
             let mut inner = entry.lock();
@@ -119,9 +125,13 @@ impl Containers {
 
     /// Whether a sandbox belongs to a container that runs.
     pub(crate) fn owns_sandbox(&self, id: &SandboxId) -> bool {
-        self.read_entries()
-            .values()
-            .any(|entry| entry.lock().run.as_ref().is_some_and(|run| run.sandbox == *id))
+        self.read_entries().values().any(|entry| {
+            entry
+                .lock()
+                .run
+                .as_ref()
+                .is_some_and(|run| run.sandbox == *id)
+        })
     }
 }
 

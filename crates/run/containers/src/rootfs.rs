@@ -13,7 +13,7 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
 use crate::containers::Shared;
 use crate::entry::Entry;
-use crate::{Containers, ContainerId, Error, NewContainer, Result};
+use crate::{ContainerId, Containers, Error, NewContainer, Result};
 
 const UPPER: &str = "upper";
 const WORK: &str = "work";
@@ -44,7 +44,12 @@ pub(crate) fn mount(shared: &Shared, directory: &Path, new: &NewContainer) -> Re
     let mut lowers: Vec<PathBuf> = Vec::with_capacity(new.rootfs.chain.len());
     for chain in new.rootfs.chain.iter().rev() {
         lowers.push(shared.config.snapshots.layer_path(chain));
-        if shared.config.snapshots.info(chain).is_some_and(|info| info.opaque_root) {
+        if shared
+            .config
+            .snapshots
+            .info(chain)
+            .is_some_and(|info| info.opaque_root)
+        {
             break;
         }
     }
@@ -53,7 +58,11 @@ pub(crate) fn mount(shared: &Shared, directory: &Path, new: &NewContainer) -> Re
         writable: Some(Writable {
             upper,
             work,
-            durability: if new.auto_remove { Durability::Volatile } else { Durability::Durable },
+            durability: if new.auto_remove {
+                Durability::Volatile
+            } else {
+                Durability::Durable
+            },
         }),
         mountpoint: directory.join(MOUNTPOINT),
     };
@@ -64,7 +73,10 @@ fn rootfs_error(
     id: &ContainerId,
     error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> Error {
-    Error::Rootfs { id: id.clone(), source: error.into() }
+    Error::Rootfs {
+        id: id.clone(),
+        source: error.into(),
+    }
 }
 
 impl Containers {
@@ -78,7 +90,9 @@ impl Containers {
                 Err(errno) => Err(Error::file("open", &upper, errno.into())),
                 Ok(directory) => carrack_snapshots::tree_usage(directory.as_fd())
                     .map(|usage| usage.bytes)
-                    .map_err(|source| Error::file("measure", &upper, std::io::Error::other(source))),
+                    .map_err(|source| {
+                        Error::file("measure", &upper, std::io::Error::other(source))
+                    }),
             }
         })
         .await?
@@ -128,8 +142,12 @@ fn open_stopped(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<Rootfs> {
         .spawn(move || assemble(&root, &new))
         .map_err(|error| rootfs_error(&id, error))?;
     match thread.join() {
-        Ok(assembled) => assembled.map(Rootfs).map_err(|error| rootfs_error(&id, error)),
-        Err(_) => Err(Error::Internal("putting a root together panicked".to_owned())),
+        Ok(assembled) => assembled
+            .map(Rootfs)
+            .map_err(|error| rootfs_error(&id, error)),
+        Err(_) => Err(Error::Internal(
+            "putting a root together panicked".to_owned(),
+        )),
     }
 }
 
@@ -137,9 +155,16 @@ fn assemble(root: &OwnedFd, new: &NewContainer) -> std::io::Result<OwnedFd> {
     carrack_sys::process::unshare(libc::CLONE_NEWNS as u64)?;
     rustix::mount::mount_change(
         "/",
-        rustix::mount::MountPropagationFlags::DOWNSTREAM | rustix::mount::MountPropagationFlags::REC,
+        rustix::mount::MountPropagationFlags::DOWNSTREAM
+            | rustix::mount::MountPropagationFlags::REC,
     )?;
-    rustix::mount::move_mount(root, "", CWD, "/proc", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    rustix::mount::move_mount(
+        root,
+        "",
+        CWD,
+        "/proc",
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )?;
     for mount in &new.spec.mounts {
         // A bind whose source or target is missing shows nothing, as the
         // container's next start would fail over it.
@@ -163,7 +188,11 @@ fn attach_bind(root: &OwnedFd, mount: &Mount) -> std::io::Result<()> {
         path: mount.source.clone().unwrap_or_default(),
         recursive: true,
         attributes: MountAttributes {
-            set: if readonly { carrack_sys::mount::ATTR_RDONLY } else { 0 },
+            set: if readonly {
+                carrack_sys::mount::ATTR_RDONLY
+            } else {
+                0
+            },
             ..MountAttributes::default()
         },
         attributes_below: MountAttributes::default(),

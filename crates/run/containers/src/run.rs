@@ -121,7 +121,12 @@ async fn ended(
             exec.starting = None;
         }
         let ran_ms = u64::try_from(ran.as_millis()).unwrap_or(u64::MAX);
-        (oom_killed, inner.end_requested, ran_ms, inner.new.auto_remove)
+        (
+            oom_killed,
+            inner.end_requested,
+            ran_ms,
+            inner.new.auto_remove,
+        )
     };
     // One that goes away with its end needs no record of it: a restarted
     // daemon removes it when it finds it ended.
@@ -139,7 +144,12 @@ async fn ended(
     }
     containers.announce(
         &entry.id,
-        ContainerEventKind::Exited { code, oom_killed, requested, ran_ms },
+        ContainerEventKind::Exited {
+            code,
+            oom_killed,
+            requested,
+            ran_ms,
+        },
     );
     if let Some(sender) = entry.sender() {
         let _lost = sender.send(&Request::ExitRecorded, &[]);
@@ -178,7 +188,8 @@ async fn lost(containers: &Containers, entry: &Arc<Entry>) {
             tracing::warn!(container = %entry.id, "kill what is left of a lost container");
         }
     }
-    let reason = "the container's supervisor was killed; the container was ended with it".to_owned();
+    let reason =
+        "the container's supervisor was killed; the container was ended with it".to_owned();
     ended(containers, entry, LOST_CODE, SystemTime::now(), reason).await;
 }
 
@@ -193,15 +204,30 @@ pub(crate) async fn release(containers: &Containers, entry: &Arc<Entry>, mut lin
     RunRecord::remove(&entry.directory);
     let _lost = link.send(&Request::Release, &[]);
     let unmounted = async {
-        while !matches!(link.next().await, LinkEvent::Event(Event::Released) | LinkEvent::Closed) {}
+        while !matches!(
+            link.next().await,
+            LinkEvent::Event(Event::Released) | LinkEvent::Closed
+        ) {}
     };
-    if tokio::time::timeout(UNMOUNT_BOUND, unmounted).await.is_err() {
+    if tokio::time::timeout(UNMOUNT_BOUND, unmounted)
+        .await
+        .is_err()
+    {
         tracing::warn!(container = %entry.id, "supervisor does not unmount the root");
     }
     drop(link);
     start::unmount_shared_memory(&entry.directory);
     entry.progress.send_modify(|p| p.mounted = false);
-    if let Some(Run { sandbox, supervisor_pid, endpoint, netns, oom_file, sender, .. }) = run {
+    if let Some(Run {
+        sandbox,
+        supervisor_pid,
+        endpoint,
+        netns,
+        oom_file,
+        sender,
+        ..
+    }) = run
+    {
         drop((oom_file, sender));
         containers
             .0
@@ -220,7 +246,10 @@ pub(crate) fn answer_early(entry: &Entry) {
     let (waits, code) = {
         let mut inner = entry.lock();
         inner.early_attaches.clear();
-        (std::mem::take(&mut inner.early_waits), inner.state.exit_code)
+        (
+            std::mem::take(&mut inner.early_waits),
+            inner.state.exit_code,
+        )
     };
     for (_, reply, socket) in waits {
         answer::answer(socket, &reply, code);

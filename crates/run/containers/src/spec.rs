@@ -35,14 +35,20 @@ pub(crate) fn complete(
     let mut spec = new.spec.clone();
     let mut added = Vec::new();
     let taken = |spec: &Spec, target: &str| {
-        spec.mounts.iter().any(|m| m.destination.trim_end_matches('/') == target)
+        spec.mounts
+            .iter()
+            .any(|m| m.destination.trim_end_matches('/') == target)
     };
     if !taken(&spec, "/dev/shm") {
         added.extend(shared_memory_mount(new.shm_size_bytes, shared_memory));
     }
     for (target, name) in etc_files::FILES {
         if !taken(&spec, target) {
-            let from = if name == "hostname" { directory } else { etc_directory };
+            let from = if name == "hostname" {
+                directory
+            } else {
+                etc_directory
+            };
             added.push(bind(target, from.join(name).display().to_string()));
         }
     }
@@ -80,7 +86,10 @@ fn bind(target: &str, source: String) -> Mount {
         destination: target.to_owned(),
         kind: Some("bind".to_owned()),
         source: Some(source),
-        options: ["rbind", "rprivate"].iter().map(|o| (*o).to_owned()).collect(),
+        options: ["rbind", "rprivate"]
+            .iter()
+            .map(|o| (*o).to_owned())
+            .collect(),
         ..Mount::default()
     }
 }
@@ -100,7 +109,11 @@ pub(crate) fn context(
             NamespaceMode::Private => CgroupNamespace::New,
             NamespaceMode::Host | NamespaceMode::Container(_) => CgroupNamespace::Keep,
         },
-        first_process: if new.init { FirstProcess::Reaper } else { FirstProcess::Program },
+        first_process: if new.init {
+            FirstProcess::Reaper
+        } else {
+            FirstProcess::Program
+        },
         user_namespace: UserNamespace::Shared,
     })
 }
@@ -151,18 +164,33 @@ fn cgroup_view(locations: &[LeafLocation]) -> CgroupView {
     let v1: Vec<(String, String)> = locations
         .iter()
         .filter(|l| l.version == Version::V1)
-        .filter_map(|l| Some((l.mount_point.file_name()?.to_str()?.to_owned(), text(&l.path))))
+        .filter_map(|l| {
+            Some((
+                l.mount_point.file_name()?.to_str()?.to_owned(),
+                text(&l.path),
+            ))
+        })
         .collect();
     if v1.is_empty() {
-        return CgroupView::V2(locations.first().map_or_else(String::new, |l| text(&l.path)));
+        return CgroupView::V2(
+            locations
+                .first()
+                .map_or_else(String::new, |l| text(&l.path)),
+        );
     }
     // Programs look for a co-mounted controller under its own name.
     let links = v1
         .iter()
         .filter(|(name, _)| name.contains(','))
-        .flat_map(|(name, _)| name.split(',').map(move |part| (part.to_owned(), name.clone())))
+        .flat_map(|(name, _)| {
+            name.split(',')
+                .map(move |part| (part.to_owned(), name.clone()))
+        })
         .collect();
-    CgroupView::V1 { hierarchies: v1, links }
+    CgroupView::V1 {
+        hierarchies: v1,
+        links,
+    }
 }
 
 /// Which directory of the host `/dev/shm` is, if any.

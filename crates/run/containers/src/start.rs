@@ -98,7 +98,14 @@ impl Containers {
     }
 
     async fn launch(&self, entry: &Arc<Entry>, prepared: Prepared) -> Result<()> {
-        let Prepared { mut sandbox, descriptors, start, relays, ports, oom_file } = prepared;
+        let Prepared {
+            mut sandbox,
+            descriptors,
+            start,
+            relays,
+            ports,
+            oom_file,
+        } = prepared;
         let sent = send_all(entry, &sandbox, &start, &descriptors, relays.as_ref());
         drop((descriptors, relays));
         let outcome = match sent {
@@ -125,8 +132,18 @@ impl Containers {
                 return Err(Error::file("copy descriptor of", &entry.directory, source));
             }
         };
-        let Sandbox { id, supervisor_pid, link, endpoint, netns, .. } = sandbox;
-        let oom_before = oom_file.as_ref().and_then(|f| carrack_cgroup::oom_kills(f).ok()).unwrap_or(0);
+        let Sandbox {
+            id,
+            supervisor_pid,
+            link,
+            endpoint,
+            netns,
+            ..
+        } = sandbox;
+        let oom_before = oom_file
+            .as_ref()
+            .and_then(|f| carrack_cgroup::oom_kills(f).ok())
+            .unwrap_or(0);
         {
             let mut inner = entry.lock();
             inner.state.phase = Phase::Running;
@@ -177,11 +194,14 @@ impl Containers {
     fn sandbox_request(&self, new: &NewContainer) -> Result<SandboxRequest> {
         let join = |id: &ContainerId, what: &'static str, file: &str| -> Result<Arc<OwnedFd>> {
             let other = self.entry(id)?;
-            running(&other).map_err(|_| Error::JoinNotRunning { what, id: id.clone() })?;
+            running(&other).map_err(|_| Error::JoinNotRunning {
+                what,
+                id: id.clone(),
+            })?;
             let pid = other.lock().state.pid;
             let path = PathBuf::from(format!("/proc/{pid}/ns/{file}"));
-            let namespace = std::fs::File::open(&path)
-                .map_err(|source| Error::file("open", &path, source))?;
+            let namespace =
+                std::fs::File::open(&path).map_err(|source| Error::file("open", &path, source))?;
             Ok(Arc::new(namespace.into()))
         };
         let source = |mode: &NamespaceMode, what, file| {
@@ -271,20 +291,24 @@ fn prepare_in(
         && let Some(endpoint) = &sandbox.endpoint
         && !new.network.ports.is_empty()
     {
-        *published = Some(networks.publish(endpoint, &new.network.ports).map_err(|source| {
-            Error::Publish {
-                name: new.network.endpoint_name.clone(),
-                id: endpoint.id.as_str().to_owned(),
-                source,
-            }
-        })?);
+        *published = Some(
+            networks
+                .publish(endpoint, &new.network.ports)
+                .map_err(|source| Error::Publish {
+                    name: new.network.endpoint_name.clone(),
+                    id: endpoint.id.as_str().to_owned(),
+                    source,
+                })?,
+        );
     }
     RunRecord {
         version: RECORD_VERSION,
         sandbox: sandbox.id.as_str().to_owned(),
         supervisor_pid: sandbox.supervisor_pid,
         endpoint: sandbox.endpoint.clone(),
-        ports: published.as_ref().map_or_else(Vec::new, |p| p.bindings.clone()),
+        ports: published
+            .as_ref()
+            .map_or_else(Vec::new, |p| p.bindings.clone()),
     }
     .write(directory)?;
     let hostname = new.spec.hostname.clone().unwrap_or_default();
@@ -327,7 +351,10 @@ fn prepare_in(
         },
         log: match new.log {
             LogPolicy::None => None,
-            LogPolicy::JsonFile { max_size_bytes, max_files } => Some(LogFile {
+            LogPolicy::JsonFile {
+                max_size_bytes,
+                max_files,
+            } => Some(LogFile {
                 name: log_name(&new.id),
                 max_size_bytes,
                 max_files,
@@ -378,18 +405,27 @@ fn send_all(
     descriptors: &[OwnedFd],
     relays: Option<&(Relays, Vec<OwnedFd>)>,
 ) -> Result<()> {
-    let link_error = |source| Error::Link { id: entry.id.clone(), source };
+    let link_error = |source| Error::Link {
+        id: entry.id.clone(),
+        source,
+    };
     let sender = sandbox
         .link
         .sender()
         .map_err(|source| Error::file("copy descriptor of", &entry.directory, source))?;
     if let Some((relays, sockets)) = relays {
         let borrowed: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
-        sandbox.link.send(&Request::Relay(relays.clone()), &borrowed).map_err(link_error)?;
+        sandbox
+            .link
+            .send(&Request::Relay(relays.clone()), &borrowed)
+            .map_err(link_error)?;
     }
     send_early(entry, &sender)?;
     let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
-    sandbox.link.send(&Request::Start(Box::new(start.clone())), &borrowed).map_err(link_error)
+    sandbox
+        .link
+        .send(&Request::Start(Box::new(start.clone())), &borrowed)
+        .map_err(link_error)
 }
 
 async fn await_started(
@@ -409,7 +445,10 @@ async fn await_started(
 }
 
 /// The sockets of published ports and where the supervisor relays them to.
-#[expect(clippy::type_complexity, reason = "one caller, which takes it apart at once")]
+#[expect(
+    clippy::type_complexity,
+    reason = "one caller, which takes it apart at once"
+)]
 fn relays(
     published: Option<Published>,
     endpoint: Option<&Endpoint>,
@@ -436,4 +475,3 @@ fn relays(
     }
     (published.bindings, Some((Relays { entries }, sockets)))
 }
-

@@ -34,11 +34,7 @@ pub trait Report {
 ///
 /// `descriptors` are those that came with the plan, in order; standard streams
 /// are in place.
-pub fn run_container(
-    plan: &Plan,
-    descriptors: Vec<OwnedFd>,
-    report: &mut dyn Report,
-) -> Failure {
+pub fn run_container(plan: &Plan, descriptors: Vec<OwnedFd>, report: &mut dyn Report) -> Failure {
     let prepared = match prepare_container(plan, descriptors, report) {
         Ok(prepared) => prepared,
         Err(failure) => return failure,
@@ -78,12 +74,9 @@ fn prepare_container(
 
 /// Becomes a program inside a container whose namespaces were joined;
 /// returns only when it failed.
-pub fn run_exec(
-    plan: &ProcessPlan,
-    report: &mut dyn Report,
-) -> Failure {
-    let prepared = console::set_up(plan, report, console::Place::Exec)
-        .and_then(|()| process::prepare(plan));
+pub fn run_exec(plan: &ProcessPlan, report: &mut dyn Report) -> Failure {
+    let prepared =
+        console::set_up(plan, report, console::Place::Exec).and_then(|()| process::prepare(plan));
     match prepared {
         Ok(prepared) => prepared.execute(),
         Err(failure) => failure,

@@ -136,17 +136,28 @@ pub fn plan(spec: &Spec, context: &Context) -> Result<Planned, PlanError> {
         .ok_or_else(|| PlanError::invalid("root", "is missing"))?;
     let linux = spec.linux.clone().unwrap_or_default();
     if linux.mount_label.as_deref().is_some_and(|l| !l.is_empty()) {
-        return Err(PlanError::unsupported("linux.mountLabel", "SELinux is not supported"));
+        return Err(PlanError::unsupported(
+            "linux.mountLabel",
+            "SELinux is not supported",
+        ));
     }
     if linux.intel_rdt.is_some() {
-        return Err(PlanError::unsupported("linux.intelRdt", "resctrl is not supported"));
+        return Err(PlanError::unsupported(
+            "linux.intelRdt",
+            "resctrl is not supported",
+        ));
     }
     let mut sources = Sources::default();
     let mounts = mounts::plan(&spec.mounts, &context.cgroup, &mut sources)?;
     let has_dev = spec.mounts.iter().any(|m| {
         m.destination.trim_end_matches('/') == "/dev" && m.kind.as_deref() == Some("tmpfs")
     });
-    let devices = devices::plan(&linux.devices, has_dev, context.user_namespace, &mut sources)?;
+    let devices = devices::plan(
+        &linux.devices,
+        has_dev,
+        context.user_namespace,
+        &mut sources,
+    )?;
     let mut process_plan = process_plan(process, context)?;
     process_plan.personality = process::personality(linux.personality.as_ref())?;
     Ok(Planned {
@@ -228,7 +239,10 @@ fn sysctls(
             if plain && !value.contains('\0') {
                 Ok((path, value.clone()))
             } else {
-                Err(PlanError::invalid("linux.sysctl", format!("{name:?} is not a parameter's name")))
+                Err(PlanError::invalid(
+                    "linux.sysctl",
+                    format!("{name:?} is not a parameter's name"),
+                ))
             }
         })
         .collect()
@@ -243,7 +257,10 @@ fn start_hooks(spec: &Spec) -> Result<Vec<HookPlan>, PlanError> {
         .iter()
         .map(|hook| {
             if !hook.path.starts_with('/') {
-                return Err(PlanError::invalid("hooks.startContainer", "path is not absolute"));
+                return Err(PlanError::invalid(
+                    "hooks.startContainer",
+                    "path is not absolute",
+                ));
             }
             let arguments = if hook.args.is_empty() {
                 vec![hook.path.clone()]
@@ -254,10 +271,9 @@ fn start_hooks(spec: &Spec) -> Result<Vec<HookPlan>, PlanError> {
                 path: hook.path.clone(),
                 arguments,
                 environment: hook.env.clone(),
-                timeout_s: hook
-                    .timeout
-                    .map_or(Ok(0), u32::try_from)
-                    .map_err(|_| PlanError::invalid("hooks.startContainer", "timeout is negative"))?,
+                timeout_s: hook.timeout.map_or(Ok(0), u32::try_from).map_err(|_| {
+                    PlanError::invalid("hooks.startContainer", "timeout is negative")
+                })?,
                 state: String::new(),
             })
         })

@@ -144,7 +144,11 @@ fn open_bind(bind: &BindRequest) -> Result<OwnedFd, SourceError> {
 
 fn map_ids(tree: BorrowedFd<'_>, map: &IdMap) -> io::Result<()> {
     let namespace = user_namespace(&map.uid, &map.gid)?;
-    let depth = if map.recursive { Depth::Recursive } else { Depth::One };
+    let depth = if map.recursive {
+        Depth::Recursive
+    } else {
+        Depth::One
+    };
     mount::set_attributes(
         tree,
         depth,

@@ -65,6 +65,8 @@ impl Graveyard {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Buried> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -69,7 +69,9 @@ impl Link {
     pub async fn next(&mut self) -> LinkEvent {
         loop {
             match self.reader.next::<Event>() {
-                Ok(Some(Received { message, version, .. })) => {
+                Ok(Some(Received {
+                    message, version, ..
+                })) => {
                     self.version = version;
                     return LinkEvent::Event(message);
                 }

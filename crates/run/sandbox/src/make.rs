@@ -82,9 +82,16 @@ impl Inner {
     /// Starts a supervisor and asks it to make the namespaces.
     fn begin(&self, request: &SandboxRequest) -> Result<Begun, SandboxError> {
         let id = SandboxId::random();
-        let cgroup_error = |source| SandboxError::Cgroup { id: id.clone(), source };
+        let cgroup_error = |source| SandboxError::Cgroup {
+            id: id.clone(),
+            source,
+        };
         let name = LeafName::new(id.as_str()).map_err(cgroup_error)?;
-        let leaf = self.config.cgroup.create_leaf(&name).map_err(cgroup_error)?;
+        let leaf = self
+            .config
+            .cgroup
+            .create_leaf(&name)
+            .map_err(cgroup_error)?;
         let begun = leaf
             .set_default_devices()
             .map_err(cgroup_error)
@@ -94,7 +101,12 @@ impl Inner {
                 Ok((supervisor_pid, link))
             });
         match begun {
-            Ok((supervisor_pid, link)) => Ok(Begun { id, supervisor_pid, link, leaf }),
+            Ok((supervisor_pid, link)) => Ok(Begun {
+                id,
+                supervisor_pid,
+                link,
+                leaf,
+            }),
             Err(error) => {
                 self.sweep(&id, &leaf);
                 Err(error)
@@ -126,7 +138,10 @@ impl Inner {
             )?;
             Ok((pid, Link::new(ours)?))
         };
-        spawn().map_err(|source| SandboxError::Spawn { id: id.clone(), source })
+        spawn().map_err(|source| SandboxError::Spawn {
+            id: id.clone(),
+            source,
+        })
     }
 
     fn ask(
@@ -173,7 +188,10 @@ impl Inner {
         }
         let attach = leaf
             .attach_files(V2Membership::Inherited)
-            .map_err(|source| SandboxError::Cgroup { id: id.clone(), source })?;
+            .map_err(|source| SandboxError::Cgroup {
+                id: id.clone(),
+                source,
+            })?;
         files.extend(attach.iter().map(AsFd::as_fd));
         let born_in = leaf.v2_dir_fd();
         files.extend(born_in);
@@ -183,12 +201,21 @@ impl Inner {
             joined,
             attach_files: u8::try_from(attach.len()).unwrap_or(u8::MAX),
             into_cgroup: born_in.is_some(),
-            uid_map: request.user.as_ref().map_or_else(String::new, |m| m.uid.clone()),
-            gid_map: request.user.as_ref().map_or_else(String::new, |m| m.gid.clone()),
+            uid_map: request
+                .user
+                .as_ref()
+                .map_or_else(String::new, |m| m.uid.clone()),
+            gid_map: request
+                .user
+                .as_ref()
+                .map_or_else(String::new, |m| m.gid.clone()),
             time_offsets: request.time_offsets.clone().unwrap_or_default(),
         };
         link.send(&Request::Prepare(prepare), &files)
-            .map_err(|source| SandboxError::Link { id: id.clone(), source })
+            .map_err(|source| SandboxError::Link {
+                id: id.clone(),
+                source,
+            })
     }
 
     async fn await_parked(&self, mut begun: Begun) -> Result<Sandbox, SandboxError> {
@@ -197,16 +224,32 @@ impl Inner {
                 match begun.link.next().await {
                     LinkEvent::Event(Event::Prepared { pid }) => return Ok(pid),
                     LinkEvent::Event(Event::PrepareFailed(failure)) => {
-                        return Err(SandboxError::Namespaces { id: begun.id.clone(), failure });
+                        return Err(SandboxError::Namespaces {
+                            id: begun.id.clone(),
+                            failure,
+                        });
                     }
                     LinkEvent::Event(_) => {}
-                    LinkEvent::Closed => return Err(SandboxError::NoAnswer { id: begun.id.clone() }),
+                    LinkEvent::Closed => {
+                        return Err(SandboxError::NoAnswer {
+                            id: begun.id.clone(),
+                        });
+                    }
                 }
             }
         })
         .await
-        .unwrap_or_else(|_| Err(SandboxError::NoAnswer { id: begun.id.clone() }));
-        let Begun { id, supervisor_pid, link, leaf } = begun;
+        .unwrap_or_else(|_| {
+            Err(SandboxError::NoAnswer {
+                id: begun.id.clone(),
+            })
+        });
+        let Begun {
+            id,
+            supervisor_pid,
+            link,
+            leaf,
+        } = begun;
         match answer {
             Ok(init_pid) => Ok(Sandbox {
                 id,
@@ -232,7 +275,10 @@ impl Inner {
         request: &SandboxRequest,
         mut parked: Vec<Sandbox>,
     ) -> Vec<Result<Sandbox, SandboxError>> {
-        if !matches!(request.network, NetworkSource::Bridge | NetworkSource::Loopback) {
+        if !matches!(
+            request.network,
+            NetworkSource::Bridge | NetworkSource::Loopback
+        ) {
             return parked.into_iter().map(Ok).collect();
         }
         let bridge = matches!(request.network, NetworkSource::Bridge);
@@ -273,11 +319,19 @@ fn attach(
     let Some(networks) = networks else {
         return sandboxes
             .iter()
-            .map(|_| if bridge { Err(SandboxError::NoBridge) } else { Ok(()) })
+            .map(|_| {
+                if bridge {
+                    Err(SandboxError::NoBridge)
+                } else {
+                    Ok(())
+                }
+            })
             .collect();
     };
-    let spaces: Option<Vec<BorrowedFd<'_>>> =
-        sandboxes.iter().map(|s| s.netns.as_ref().map(AsFd::as_fd)).collect();
+    let spaces: Option<Vec<BorrowedFd<'_>>> = sandboxes
+        .iter()
+        .map(|s| s.netns.as_ref().map(AsFd::as_fd))
+        .collect();
     let Some(spaces) = spaces else {
         return sandboxes
             .iter()
@@ -294,7 +348,10 @@ fn attach(
                     sandbox.endpoint = Some(endpoint);
                     Ok(())
                 }
-                Err(source) => Err(SandboxError::Network { id: sandbox.id.clone(), source }),
+                Err(source) => Err(SandboxError::Network {
+                    id: sandbox.id.clone(),
+                    source,
+                }),
             })
             .collect()
     } else {
@@ -303,7 +360,10 @@ fn attach(
             .into_iter()
             .zip(sandboxes)
             .map(|(done, sandbox)| {
-                done.map_err(|source| SandboxError::Network { id: sandbox.id.clone(), source })
+                done.map_err(|source| SandboxError::Network {
+                    id: sandbox.id.clone(),
+                    source,
+                })
             })
             .collect()
     }

@@ -154,7 +154,10 @@ impl Sandboxes {
 
     /// The leaf of a sandbox.
     pub fn leaf(&self, id: &SandboxId) -> Result<Leaf, SandboxError> {
-        let error = |source| SandboxError::Cgroup { id: id.clone(), source };
+        let error = |source| SandboxError::Cgroup {
+            id: id.clone(),
+            source,
+        };
         let name = LeafName::new(id.as_str()).map_err(error)?;
         self.0.config.cgroup.open_leaf(&name).map_err(error)
     }
@@ -203,16 +206,28 @@ impl Sandboxes {
         self.0.closing.store(true, Ordering::SeqCst);
         let parked: Vec<Sandbox> = self.0.lock().drain(..).collect();
         for sandbox in parked {
-            let Sandbox { id, supervisor_pid, link, endpoint, netns, leaf, .. } = sandbox;
+            let Sandbox {
+                id,
+                supervisor_pid,
+                link,
+                endpoint,
+                netns,
+                leaf,
+                ..
+            } = sandbox;
             drop((link, leaf));
-            self.0.bury(&id, supervisor_pid, endpoint.map(|e| e.id), netns).await;
+            self.0
+                .bury(&id, supervisor_pid, endpoint.map(|e| e.id), netns)
+                .await;
         }
     }
 }
 
 impl Inner {
     pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Sandbox>> {
-        self.ready.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.ready
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Path of a supervisor's socket. It goes through the open directory, so
@@ -231,7 +246,9 @@ impl Inner {
             if missing == 0 || self.closing.load(Ordering::SeqCst) {
                 return;
             }
-            let batch = self.make(&SandboxRequest::default(), missing.min(MAX_BATCH)).await;
+            let batch = self
+                .make(&SandboxRequest::default(), missing.min(MAX_BATCH))
+                .await;
             let mut failed = false;
             for made in batch {
                 match made {
@@ -291,12 +308,22 @@ impl Inner {
     }
 
     pub(crate) fn discard(self: &Arc<Self>, sandbox: Sandbox) {
-        let Sandbox { id, supervisor_pid, link, leaf, endpoint, netns, .. } = sandbox;
+        let Sandbox {
+            id,
+            supervisor_pid,
+            link,
+            leaf,
+            endpoint,
+            netns,
+            ..
+        } = sandbox;
         // A supervisor that is not a container ends with its connection.
         drop((link, leaf));
         let inner = Arc::clone(self);
         tokio::spawn(async move {
-            inner.bury(&id, supervisor_pid, endpoint.map(|e| e.id), netns).await;
+            inner
+                .bury(&id, supervisor_pid, endpoint.map(|e| e.id), netns)
+                .await;
         });
     }
 
@@ -342,9 +369,18 @@ impl Inner {
         let Ok(watched) = crate::link::watch(pidfd) else {
             return;
         };
-        if tokio::time::timeout(END_BOUND, watched.readable()).await.is_err() {
-            tracing::warn!(supervisor = pid.as_raw_nonzero().get(), "supervisor does not end; killing it");
-            let _ended = rustix::process::pidfd_send_signal(watched.get_ref(), rustix::process::Signal::KILL);
+        if tokio::time::timeout(END_BOUND, watched.readable())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                supervisor = pid.as_raw_nonzero().get(),
+                "supervisor does not end; killing it"
+            );
+            let _ended = rustix::process::pidfd_send_signal(
+                watched.get_ref(),
+                rustix::process::Signal::KILL,
+            );
             let _bounded = tokio::time::timeout(END_BOUND, watched.readable()).await;
         }
         // Fails for one that an earlier daemon started: then it is not ours.
@@ -394,7 +430,10 @@ fn describe(error: &dyn std::error::Error) -> String {
 
 fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)?;
     let directory = rustix::fs::open(
         path,
         OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC,

@@ -71,7 +71,8 @@ pub fn encode<M: Serialize>(message: &M, descriptors: usize) -> Result<Vec<u8>, 
         .ok()
         .filter(|_| descriptors <= MAX_PASSED)
         .ok_or(FrameError::Descriptors { count: descriptors })?;
-    let mut bytes = postcard::to_extend(message, vec![0; HEAD_BYTES]).map_err(FrameError::Encode)?;
+    let mut bytes =
+        postcard::to_extend(message, vec![0; HEAD_BYTES]).map_err(FrameError::Encode)?;
     let length = bytes.len() - HEAD_BYTES;
     let too_large = FrameError::TooLarge { bytes: length };
     if length > MAX_BODY_BYTES {

@@ -47,7 +47,10 @@ fn version_1_frames_are_still_read() {
         ),
         (
             &[5, 0, 0, 0, 0, 0, 1, 0, 5, 0x92, 0x02, 0xac, 0x02],
-            Event::Exited { code: 137, at_ns: 300 },
+            Event::Exited {
+                code: 137,
+                at_ns: 300,
+            },
         ),
     ];
     for (bytes, expected) in recorded {

@@ -5,7 +5,9 @@ use std::thread;
 use super::*;
 
 /// Serves the given answers, a connection a list, and gives what was asked.
-fn serve(connections: Vec<Vec<&'static str>>) -> (tempfile::TempDir, PathBuf, thread::JoinHandle<Vec<String>>) {
+fn serve(
+    connections: Vec<Vec<&'static str>>,
+) -> (tempfile::TempDir, PathBuf, thread::JoinHandle<Vec<String>>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
     let listener = UnixListener::bind(&path).unwrap();
@@ -70,9 +72,19 @@ fn one_connection_carries_many_exchanges() {
     ]]);
     let mut client = Client::new(path, "t/1");
     assert_eq!(text(&mut client, Request::get("/a")), "hello");
-    assert_eq!(text(&mut client, Request::post("/b").json(b"{}".to_vec())), "abcdefg");
+    assert_eq!(
+        text(&mut client, Request::post("/b").json(b"{}".to_vec())),
+        "abcdefg"
+    );
     assert_eq!(text(&mut client, Request::delete("/c")), "");
-    assert_eq!(server.join().unwrap(), ["GET /a HTTP/1.1 ", "POST /b HTTP/1.1 {}", "DELETE /c HTTP/1.1 "]);
+    assert_eq!(
+        server.join().unwrap(),
+        [
+            "GET /a HTTP/1.1 ",
+            "POST /b HTTP/1.1 {}",
+            "DELETE /c HTTP/1.1 "
+        ]
+    );
 }
 
 #[test]
@@ -89,11 +101,22 @@ fn a_connection_that_the_server_closed_is_replaced() {
 
 #[test]
 fn an_upload_streams_and_its_answer_is_read() {
-    let (_folder, path, server) = serve(vec![vec!["HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"]]);
+    let (_folder, path, server) = serve(vec![vec![
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    ]]);
     let mut client = Client::new(path, "t/1");
     let source = Box::new(io::Cursor::new(vec![b'x'; 200_000]));
-    assert_eq!(text(&mut client, Request::post("/load").stream("application/x-tar", source)), "ok");
-    assert_eq!(server.join().unwrap()[0].len(), "POST /load HTTP/1.1 ".len() + 200_000);
+    assert_eq!(
+        text(
+            &mut client,
+            Request::post("/load").stream("application/x-tar", source)
+        ),
+        "ok"
+    );
+    assert_eq!(
+        server.join().unwrap()[0].len(),
+        "POST /load HTTP/1.1 ".len() + 200_000
+    );
 }
 
 #[test]
@@ -113,7 +136,10 @@ fn a_source_that_fails_is_the_error() {
     });
     let mut client = Client::new(path, "t/1");
     let request = Request::post("/load").stream("application/x-tar", Box::new(Broken));
-    assert!(matches!(client.send(request), Err(OutboundError::UploadSource { .. })));
+    assert!(matches!(
+        client.send(request),
+        Err(OutboundError::UploadSource { .. })
+    ));
     server.join().unwrap();
 }
 
@@ -123,7 +149,9 @@ fn a_hijack_gives_the_socket_and_what_was_read_with_the_head() {
         "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\nfirst",
     ]]);
     let mut client = Client::new(path, "t/1");
-    let response = client.send(Request::post("/attach").upgrade("tcp")).unwrap();
+    let response = client
+        .send(Request::post("/attach").upgrade("tcp"))
+        .unwrap();
     assert_eq!(response.status(), 101);
     let hijacked = response.hijack().unwrap();
     assert_eq!(hijacked.read_ahead, b"first");
@@ -143,14 +171,21 @@ fn nobody_listening_is_told_apart() {
 #[test]
 fn bodies_that_break_off_or_are_too_large_are_errors() {
     let cases: [(&'static str, fn(&OutboundError) -> bool); 4] = [
-        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", |e| matches!(e, OutboundError::Body { .. })),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab", |e| matches!(e, OutboundError::Body { .. })),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n", |e| {
+        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", |e| {
             matches!(e, OutboundError::Body { .. })
         }),
-        ("HTTP/1.1 200 OK\r\n\r\n0123456789abcdef0123456789abcdef", |e| {
-            matches!(e, OutboundError::BodyTooLarge { limit: 16 })
-        }),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab",
+            |e| matches!(e, OutboundError::Body { .. }),
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n",
+            |e| matches!(e, OutboundError::Body { .. }),
+        ),
+        (
+            "HTTP/1.1 200 OK\r\n\r\n0123456789abcdef0123456789abcdef",
+            |e| matches!(e, OutboundError::BodyTooLarge { limit: 16 }),
+        ),
     ];
     for (answer, expected) in cases {
         let (_folder, path, server) = serve(vec![vec![answer]]);
@@ -173,7 +208,10 @@ fn a_head_without_end_is_cut_off() {
         while stream.write_all(&[b'a'; 4096]).is_ok() {}
     });
     let mut client = Client::new(path, "t/1");
-    assert!(matches!(client.send(Request::get("/")), Err(OutboundError::HeadTooLarge { .. })));
+    assert!(matches!(
+        client.send(Request::get("/")),
+        Err(OutboundError::HeadTooLarge { .. })
+    ));
     drop(client);
     server.join().unwrap();
 }

@@ -156,6 +156,9 @@ impl Leaf {
 
 /// Processes that the OOM killer took so far; one `pread` on the file of
 /// [`Leaf::oom_file`].
+///
+/// v1 counts those of the leaf itself, v2 also those of groups that the
+/// container made below it.
 pub fn oom_kills(file: &File) -> io::Result<u64> {
     let text = file::read_again(file.as_fd())?;
     Ok(parse::key(&text, "oom_kill").unwrap_or(0))

@@ -61,7 +61,7 @@ fn names_are_taken_and_found_again() {
     let leaf = world.leaf("one");
     let error = world.parent.create_leaf(&name).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
-    assert_eq!(world.parent.leaves().unwrap(), [name.clone()]);
+    assert_eq!(world.parent.leaves().unwrap(), std::slice::from_ref(&name));
     let inside = Inside::run(&leaf, "exec sleep 60");
     drop(leaf);
     let found = world.parent.open_leaf(&name).unwrap();
@@ -298,4 +298,15 @@ fn capabilities_of_this_machine() {
         assert!(capabilities.memory_swappiness && capabilities.oom_kill_disable);
     }
     println!("{capabilities:#?} {:?}", capabilities.warnings());
+}
+
+#[test]
+fn a_deep_nest_is_removed() {
+    let Some(world) = World::new() else { return };
+    let leaf = world.leaf("deep");
+    let place = leaf.location_of(Controller::Pids);
+    let nest: std::path::PathBuf = std::iter::repeat_n("n", 200).collect();
+    fs::create_dir_all(place.join(nest)).unwrap();
+    leaf.remove().unwrap();
+    assert_eq!(world.parent.leaves().unwrap(), []);
 }

@@ -26,9 +26,10 @@ impl Side {
             return Self::Local(text.to_owned());
         }
         match text.split_once(':') {
-            Some((name, path)) if !name.starts_with('.') => {
-                Self::Container { name: name.to_owned(), path: path.to_owned() }
-            }
+            Some((name, path)) if !name.starts_with('.') => Self::Container {
+                name: name.to_owned(),
+                path: path.to_owned(),
+            },
             _ => Self::Local(text.to_owned()),
         }
     }
@@ -72,7 +73,10 @@ pub(crate) struct Arrival {
 pub(crate) fn arrive(source: &Source, destination: &Destination) -> Result<Arrival, Failure> {
     let (directory, name) = split(&destination.path);
     let (_, own) = split(&source.path);
-    let renamed = |from: String| Arrival { directory: directory.clone(), rename: Some((from, name.clone())) };
+    let renamed = |from: String| Arrival {
+        directory: directory.clone(),
+        rename: Some((from, name.clone())),
+    };
     match (destination.is_there, source.is_directory) {
         (Some(IsDirectory::Yes), _) => Ok(Arrival {
             directory: destination.path.clone(),
@@ -80,7 +84,9 @@ pub(crate) fn arrive(source: &Source, destination: &Destination) -> Result<Arriv
         }),
         (Some(IsDirectory::No), true) => Err(Failure::new("cannot copy directory")),
         (Some(IsDirectory::No), false) | (None, true) => Ok(renamed(own)),
-        (None, false) if says_directory(&destination.path) => Err(Failure::new("no such directory")),
+        (None, false) if says_directory(&destination.path) => {
+            Err(Failure::new("no such directory"))
+        }
         (None, false) => Ok(renamed(own)),
     }
 }
@@ -129,7 +135,11 @@ pub(crate) fn split(path: &str) -> (String, String) {
 /// A cleaned path that still ends as the one that was written.
 pub(crate) fn keep_ending(cleaned: String, written: &str) -> String {
     if names_contents(written) && !names_contents(&cleaned) {
-        return if cleaned.ends_with('/') { format!("{cleaned}.") } else { format!("{cleaned}/.") };
+        return if cleaned.ends_with('/') {
+            format!("{cleaned}.")
+        } else {
+            format!("{cleaned}/.")
+        };
     }
     if written.ends_with('/') && !cleaned.ends_with('/') {
         return format!("{cleaned}/");
@@ -143,7 +153,10 @@ mod tests {
 
     #[test]
     fn sides() {
-        let container = |name: &str, path: &str| Side::Container { name: name.to_owned(), path: path.to_owned() };
+        let container = |name: &str, path: &str| Side::Container {
+            name: name.to_owned(),
+            path: path.to_owned(),
+        };
         let local = |path: &str| Side::Local(path.to_owned());
         assert_eq!(Side::parse("web:/etc"), container("web", "/etc"));
         assert_eq!(Side::parse("/a:b"), local("/a:b"));
@@ -154,10 +167,20 @@ mod tests {
 
     #[test]
     fn splits() {
-        for (path, directory, name) in
-            [("/a/b", "/a", "b"), ("/a/b/", "/a", "b"), ("/a/b/.", "/a/b", "."), ("/", "/", ""), ("b", ".", "b"), ("/b", "/", "b"), ("/a/../c/.", "/c", ".")]
-        {
-            assert_eq!(split(path), (directory.to_owned(), name.to_owned()), "{path}");
+        for (path, directory, name) in [
+            ("/a/b", "/a", "b"),
+            ("/a/b/", "/a", "b"),
+            ("/a/b/.", "/a/b", "."),
+            ("/", "/", ""),
+            ("b", ".", "b"),
+            ("/b", "/", "b"),
+            ("/a/../c/.", "/c", "."),
+        ] {
+            assert_eq!(
+                split(path),
+                (directory.to_owned(), name.to_owned()),
+                "{path}"
+            );
         }
     }
 
@@ -167,16 +190,47 @@ mod tests {
         for (source, is_directory, destination, is_there, expected) in [
             ("/s/f", false, "/d", Some(Yes), Ok(("/d", None))),
             ("/s/f", false, "/d/x", None, Ok(("/d", Some(("f", "x"))))),
-            ("/s/f", false, "/d/x", Some(No), Ok(("/d", Some(("f", "x"))))),
+            (
+                "/s/f",
+                false,
+                "/d/x",
+                Some(No),
+                Ok(("/d", Some(("f", "x")))),
+            ),
             ("/s/f", false, "/d/x/", None, Err("no such directory")),
-            ("/s/dir", true, "/d/f", Some(No), Err("cannot copy directory")),
+            (
+                "/s/dir",
+                true,
+                "/d/f",
+                Some(No),
+                Err("cannot copy directory"),
+            ),
             ("/s/dir", true, "/d", Some(Yes), Ok(("/d", None))),
-            ("/s/dir", true, "/d/new", None, Ok(("/d", Some(("dir", "new"))))),
-            ("/s/dir/.", true, "/d/new", None, Ok(("/d", Some((".", "new"))))),
+            (
+                "/s/dir",
+                true,
+                "/d/new",
+                None,
+                Ok(("/d", Some(("dir", "new")))),
+            ),
+            (
+                "/s/dir/.",
+                true,
+                "/d/new",
+                None,
+                Ok(("/d", Some((".", "new")))),
+            ),
             ("/s/dir/.", true, "/d", Some(Yes), Ok(("/d", None))),
         ] {
-            let source = Source { path: source.to_owned(), is_directory, renamed: None };
-            let destination = Destination { path: destination.to_owned(), is_there };
+            let source = Source {
+                path: source.to_owned(),
+                is_directory,
+                renamed: None,
+            };
+            let destination = Destination {
+                path: destination.to_owned(),
+                is_there,
+            };
             let found = arrive(&source, &destination);
             let expected = expected
                 .map(|(directory, rename)| Arrival {

@@ -14,12 +14,17 @@ pub(crate) struct Produced {
 
 impl Produced {
     /// Runs `produce` in a thread of its own.
-    pub(crate) fn by(produce: impl FnOnce(BufWriter<PipeWriter>) -> io::Result<()> + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn by(
+        produce: impl FnOnce(BufWriter<PipeWriter>) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         let producer = std::thread::Builder::new()
             .name("archive".to_owned())
             .spawn(move || produce(BufWriter::with_capacity(64 * 1024, writer)))?;
-        Ok(Self { pipe: BufReader::with_capacity(64 * 1024, reader), producer: Some(producer) })
+        Ok(Self {
+            pipe: BufReader::with_capacity(64 * 1024, reader),
+            producer: Some(producer),
+        })
     }
 }
 
@@ -28,7 +33,9 @@ impl Read for Produced {
         let read = self.pipe.read(out)?;
         if read == 0 && !out.is_empty() {
             if let Some(producer) = self.producer.take() {
-                producer.join().unwrap_or_else(|_| Err(io::Error::other("the archive's thread panicked")))?;
+                producer
+                    .join()
+                    .unwrap_or_else(|_| Err(io::Error::other("the archive's thread panicked")))?;
             }
         }
         Ok(read)
@@ -36,12 +43,17 @@ impl Read for Produced {
 }
 
 /// `source` with the name `from` of its first component as `to`.
-pub(crate) fn renamed(source: impl Read + Send + 'static, from: String, to: String) -> io::Result<Produced> {
+pub(crate) fn renamed(
+    source: impl Read + Send + 'static,
+    from: String,
+    to: String,
+) -> io::Result<Produced> {
     Produced::by(move |out| copy_renamed(source, out, from.as_bytes(), to.as_bytes()))
 }
 
 fn copy_renamed(source: impl Read, out: impl Write, from: &[u8], to: &[u8]) -> io::Result<()> {
-    let failed = |error: carrack_archive::ArchiveError| io::Error::other(crate::engine::chain(&error));
+    let failed =
+        |error: carrack_archive::ArchiveError| io::Error::other(crate::engine::chain(&error));
     let mut reader = TarReader::new(source, Limits::DEFAULT);
     let mut writer = TarWriter::new(out, TimePrecision::Nanoseconds);
     while let Some(mut entry) = reader.next_entry().map_err(failed)? {
@@ -50,9 +62,13 @@ fn copy_renamed(source: impl Read, out: impl Write, from: &[u8], to: &[u8]) -> i
             *target = rename(target, from, to);
         }
         if matches!(entry.kind, Kind::Sparse { .. }) {
-            return Err(io::Error::other("the archive has a sparse file, which cannot be renamed on its way"));
+            return Err(io::Error::other(
+                "the archive has a sparse file, which cannot be renamed on its way",
+            ));
         }
-        writer.append_with_data(&entry, &mut reader.data()).map_err(failed)?;
+        writer
+            .append_with_data(&entry, &mut reader.data())
+            .map_err(failed)?;
     }
     writer.finish().map_err(failed)?;
     Ok(())
@@ -63,7 +79,10 @@ fn rename(path: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let bare = path.strip_prefix(b"/").unwrap_or(path);
     let rest = if from == b"." || from.is_empty() {
         // Everything is below the directory whose contents are meant.
-        match bare.strip_prefix(b"./").or(if bare == b"." { Some(b"") } else { None }) {
+        match bare
+            .strip_prefix(b"./")
+            .or(if bare == b"." { Some(b"") } else { None })
+        {
             Some(rest) => rest,
             None => bare,
         }

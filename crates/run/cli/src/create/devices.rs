@@ -31,14 +31,21 @@ pub(crate) fn put(parsed: &Parsed, host: &mut Map<String, Value>) -> Result<(), 
         limits.insert(limit["Name"].to_string(), limit);
     }
     if !limits.is_empty() {
-        host.insert("Ulimits".to_owned(), Value::Array(limits.into_values().collect()));
+        host.insert(
+            "Ulimits".to_owned(),
+            Value::Array(limits.into_values().collect()),
+        );
     }
     Ok(())
 }
 
 /// Some of `rwm`, each once.
 fn is_mode(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 3 && text.chars().all(|c| "rwm".contains(c) && text.matches(c).count() == 1)
+    !text.is_empty()
+        && text.len() <= 3
+        && text
+            .chars()
+            .all(|c| "rwm".contains(c) && text.matches(c).count() == 1)
 }
 
 /// `host-path[:container-path][:rwm]`
@@ -60,30 +67,43 @@ fn device(text: &str) -> Result<Value, String> {
         return Err(format!("{target} is not an absolute path"));
     }
     let target = super::mounts::absolute(target, std::path::Path::new("/"));
-    let source = if source.starts_with('/') { super::mounts::absolute(source, std::path::Path::new("/")) } else { source.to_owned() };
+    let source = if source.starts_with('/') {
+        super::mounts::absolute(source, std::path::Path::new("/"))
+    } else {
+        source.to_owned()
+    };
     Ok(json!({"PathOnHost": source, "PathInContainer": target, "CgroupPermissions": mode}))
 }
 
 /// `c 1:3 rwm`
 pub(crate) fn check_rule(text: &str) -> Result<(), String> {
-    let number = |text: &str| text == "*" || (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
+    let number =
+        |text: &str| text == "*" || (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
     let parts: Vec<&str> = text.split(' ').collect();
     let holds = match parts.as_slice() {
         [kind, numbers, mode] => {
             matches!(*kind, "a" | "b" | "c")
-                && numbers.split_once(':').is_some_and(|(major, minor)| number(major) && number(minor))
+                && numbers
+                    .split_once(':')
+                    .is_some_and(|(major, minor)| number(major) && number(minor))
                 && !mode.is_empty()
                 && mode.len() <= 3
                 && mode.chars().all(|c| "rwm".contains(c))
         }
         _ => false,
     };
-    if holds { Ok(()) } else { Err(format!("invalid device cgroup format '{text}'")) }
+    if holds {
+        Ok(())
+    } else {
+        Err(format!("invalid device cgroup format '{text}'"))
+    }
 }
 
 fn path_and_value(text: &str) -> Result<(&str, &str), String> {
-    let (path, value) =
-        text.split_once(':').filter(|(path, _)| !path.is_empty()).ok_or_else(|| format!("bad format: {text}"))?;
+    let (path, value) = text
+        .split_once(':')
+        .filter(|(path, _)| !path.is_empty())
+        .ok_or_else(|| format!("bad format: {text}"))?;
     if !path.starts_with("/dev/") {
         return Err(format!("bad format for device path: {text}"));
     }
@@ -110,7 +130,10 @@ fn operations_rate(text: &str) -> Result<Value, String> {
 
 fn weight(text: &str) -> Result<Value, String> {
     let (path, value) = path_and_value(text)?;
-    let weight = value.parse::<u16>().ok().filter(|weight| *weight == 0 || (10..=1000).contains(weight));
+    let weight = value
+        .parse::<u16>()
+        .ok()
+        .filter(|weight| *weight == 0 || (10..=1000).contains(weight));
     let weight = weight.ok_or_else(|| format!("invalid weight for device: {text}"))?;
     Ok(json!({"Path": path, "Weight": weight}))
 }
@@ -134,19 +157,38 @@ pub(crate) fn check_ulimit(text: &str) -> Result<(), String> {
 
 /// setrlimit(2)'s resources by the names that docker gives them.
 const RESOURCES: &[&str] = &[
-    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime",
-    "sigpending", "stack",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
 ];
 
 /// `name=soft[:hard]`
 fn ulimit(text: &str) -> Result<Value, String> {
-    let Some((name, limits)) = text.split_once('=') else { return Err(format!("invalid ulimit argument: {text}")) };
+    let Some((name, limits)) = text.split_once('=') else {
+        return Err(format!("invalid ulimit argument: {text}"));
+    };
     if !RESOURCES.contains(&name) {
         return Err(format!("invalid ulimit type: {name}"));
     }
     let number = |text: &str| {
-        text.parse::<i64>()
-            .map_err(|_| format!("strconv.ParseInt: parsing {}: invalid syntax", quantity::quote(text)))
+        text.parse::<i64>().map_err(|_| {
+            format!(
+                "strconv.ParseInt: parsing {}: invalid syntax",
+                quantity::quote(text)
+            )
+        })
     };
     let parts: Vec<&str> = limits.split(':').collect();
     let (soft, hard) = match parts.as_slice() {
@@ -155,7 +197,11 @@ fn ulimit(text: &str) -> Result<Value, String> {
             let hard = number(hard)?;
             (number(soft)?, hard)
         }
-        _ => return Err(format!("too many limit value arguments - {limits}, can only have up to two, `soft[:hard]`")),
+        _ => {
+            return Err(format!(
+                "too many limit value arguments - {limits}, can only have up to two, `soft[:hard]`"
+            ));
+        }
     };
     if hard != -1 {
         let must = "ulimit soft limit must be less than or equal to hard limit";

@@ -62,14 +62,18 @@ impl CreateRequest {
         surroundings: &Surroundings<'_>,
         attachment: Attachment,
     ) -> Result<Self, String> {
-        let Some((image, command)) = parsed.args.split_first() else { return Err("no image was given".to_owned()) };
+        let Some((image, command)) = parsed.args.split_first() else {
+            return Err("no image was given".to_owned());
+        };
         let mut body = Map::new();
         let streams = Streams::of(parsed, attachment);
 
         network::check_mac(parsed)?;
         let swappiness = parsed.number("memory-swappiness").unwrap_or(-1);
         if swappiness != -1 && !(0..=100).contains(&swappiness) {
-            return Err(format!("invalid value: {swappiness}. Valid memory swappiness range is 0-100"));
+            return Err(format!(
+                "invalid value: {swappiness}. Valid memory swappiness range is 0-100"
+            ));
         }
         let mut host = Map::new();
         mounts::put(parsed, surroundings, &mut body, &mut host)?;
@@ -110,7 +114,9 @@ impl CreateRequest {
         let auto_remove = parsed.on("rm");
         if let Some(policy) = restart {
             if auto_remove && !matches!(policy["Name"].as_str(), Some("no" | "")) {
-                return Err("conflicting options: cannot specify both --restart and --rm".to_owned());
+                return Err(
+                    "conflicting options: cannot specify both --restart and --rm".to_owned(),
+                );
             }
             if policy["Name"] != "no" {
                 host.insert("RestartPolicy".to_owned(), policy);
@@ -133,13 +139,20 @@ impl CreateRequest {
         ] {
             put_text(&mut host, field, parsed.text(flag));
         }
-        for (flag, field) in [("volumes-from", "VolumesFrom"), ("group-add", "GroupAdd"), ("link", "Links")] {
+        for (flag, field) in [
+            ("volumes-from", "VolumesFrom"),
+            ("group-add", "GroupAdd"),
+            ("link", "Links"),
+        ] {
             put_list(&mut host, field, parsed.all(flag));
         }
         if parsed.given("init") {
             host.insert("Init".to_owned(), json!(parsed.on("init")));
         }
-        if let Some(adjustment) = parsed.number("oom-score-adj").filter(|&adjustment| adjustment != 0) {
+        if let Some(adjustment) = parsed
+            .number("oom-score-adj")
+            .filter(|&adjustment| adjustment != 0)
+        {
             host.insert("OomScoreAdj".to_owned(), json!(adjustment));
         }
         network::put(parsed, &mut body, &mut host)?;
@@ -185,9 +198,18 @@ impl Streams {
     fn of(parsed: &Parsed, attachment: Attachment) -> Self {
         let open_stdin = parsed.on("interactive");
         if attachment == Attachment::Detached {
-            return Self { stdin: false, stdout: false, stderr: false, open_stdin };
+            return Self {
+                stdin: false,
+                stdout: false,
+                stderr: false,
+                open_stdin,
+            };
         }
-        let named = |name: &str| parsed.all("attach").any(|stream| stream.eq_ignore_ascii_case(name));
+        let named = |name: &str| {
+            parsed
+                .all("attach")
+                .any(|stream| stream.eq_ignore_ascii_case(name))
+        };
         let all = !parsed.given("attach");
         Self {
             stdin: named("stdin") || open_stdin,
@@ -224,7 +246,11 @@ pub(crate) fn put_switch(map: &mut Map<String, Value>, field: &str, on: bool) {
     }
 }
 
-pub(crate) fn put_list<'a>(map: &mut Map<String, Value>, field: &str, items: impl Iterator<Item = &'a str>) {
+pub(crate) fn put_list<'a>(
+    map: &mut Map<String, Value>,
+    field: &str,
+    items: impl Iterator<Item = &'a str>,
+) {
     let items: Vec<&str> = items.collect();
     if !items.is_empty() {
         map.insert(field.to_owned(), json!(items));
@@ -248,12 +274,20 @@ pub(crate) fn key_values<'a>(pairs: impl Iterator<Item = &'a str>) -> Map<String
 }
 
 fn namespaces(parsed: &Parsed, host: &mut Map<String, Value>) -> Result<(), String> {
-    let container = |mode: &str| mode.strip_prefix("container:").is_some_and(|name| !name.is_empty());
+    let container = |mode: &str| {
+        mode.strip_prefix("container:")
+            .is_some_and(|name| !name.is_empty())
+    };
     let modes: [(&str, &str, &str, &[&str]); 4] = [
         ("pid", "PidMode", "PID", &["", "host"]),
         ("uts", "UTSMode", "UTS", &["", "host"]),
         ("userns", "UsernsMode", "USER", &["", "host"]),
-        ("cgroupns", "CgroupnsMode", "CGROUP", &["", "host", "private"]),
+        (
+            "cgroupns",
+            "CgroupnsMode",
+            "CGROUP",
+            &["", "host", "private"],
+        ),
     ];
     for (flag, field, name, known) in modes {
         let mode = parsed.text(flag);
@@ -270,15 +304,17 @@ pub(crate) fn restart_policy(text: &str) -> Result<Option<Value>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    let (name, count) = text.split_once(':').map_or((text, ""), |(name, count)| (name, count));
+    let (name, count) = text
+        .split_once(':')
+        .map_or((text, ""), |(name, count)| (name, count));
     if name.is_empty() {
         return Err("invalid restart policy format: no policy provided before colon".to_owned());
     }
     let mut policy = json!({"Name": name});
     if !count.is_empty() {
-        let count: i64 = count
-            .parse()
-            .map_err(|_| "invalid restart policy format: maximum retry count must be an integer".to_owned())?;
+        let count: i64 = count.parse().map_err(|_| {
+            "invalid restart policy format: maximum retry count must be an integer".to_owned()
+        })?;
         policy["MaximumRetryCount"] = json!(count);
     }
     Ok(Some(policy))
@@ -298,7 +334,10 @@ fn logging(parsed: &Parsed, host: &mut Map<String, Value>) -> Result<(), String>
 }
 
 fn storage(parsed: &Parsed, host: &mut Map<String, Value>) -> Result<(), String> {
-    if parsed.all("storage-opt").any(|option| !option.contains('=')) {
+    if parsed
+        .all("storage-opt")
+        .any(|option| !option.contains('='))
+    {
         return Err("invalid storage option".to_owned());
     }
     put_map(host, "StorageOpt", key_values(parsed.all("storage-opt")));
@@ -315,7 +354,8 @@ fn health(parsed: &Parsed, body: &mut Map<String, Value>) -> Result<(), String> 
     let nanos = |flag: &str| quantity::duration_nanos(parsed.text(flag)).unwrap_or(0);
     let command = parsed.text("health-cmd");
     let retries = parsed.number("health-retries").unwrap_or(0);
-    let any = !command.is_empty() || retries != 0 || durations.iter().any(|(flag, _)| nanos(flag) != 0);
+    let any =
+        !command.is_empty() || retries != 0 || durations.iter().any(|(flag, _)| nanos(flag) != 0);
     if parsed.on("no-healthcheck") {
         if any {
             return Err("--no-healthcheck conflicts with --health-* options".to_owned());
@@ -351,7 +391,10 @@ fn health(parsed: &Parsed, body: &mut Map<String, Value>) -> Result<(), String> 
 
 fn resources(parsed: &Parsed, host: &mut Map<String, Value>) {
     put_limits(parsed, host);
-    if let Some(swappiness) = parsed.number("memory-swappiness").filter(|&swappiness| swappiness != -1) {
+    if let Some(swappiness) = parsed
+        .number("memory-swappiness")
+        .filter(|&swappiness| swappiness != -1)
+    {
         host.insert("MemorySwappiness".to_owned(), json!(swappiness));
     }
     if let Some(bytes) = parsed.bytes("shm-size").filter(|&bytes| bytes != 0) {
@@ -363,9 +406,11 @@ fn resources(parsed: &Parsed, host: &mut Map<String, Value>) {
 
 /// The limits that `update` changes as well.
 pub(crate) fn put_limits(parsed: &Parsed, host: &mut Map<String, Value>) {
-    for (flag, field) in
-        [("memory", "Memory"), ("memory-reservation", "MemoryReservation"), ("memory-swap", "MemorySwap")]
-    {
+    for (flag, field) in [
+        ("memory", "Memory"),
+        ("memory-reservation", "MemoryReservation"),
+        ("memory-swap", "MemorySwap"),
+    ] {
         if let Some(bytes) = parsed.bytes(flag).filter(|&bytes| bytes != 0) {
             host.insert(field.to_owned(), json!(bytes));
         }
@@ -383,7 +428,11 @@ pub(crate) fn put_limits(parsed: &Parsed, host: &mut Map<String, Value>) {
             host.insert(field.to_owned(), json!(number));
         }
     }
-    if let Some(nano) = parsed.last("cpus").and_then(|text| quantity::nano_cpus(text).ok()).filter(|&nano| nano != 0) {
+    if let Some(nano) = parsed
+        .last("cpus")
+        .and_then(|text| quantity::nano_cpus(text).ok())
+        .filter(|&nano| nano != 0)
+    {
         host.insert("NanoCpus".to_owned(), json!(nano));
     }
     put_text(host, "CpusetCpus", parsed.text("cpuset-cpus"));

@@ -33,8 +33,10 @@ pub(crate) fn put(
         })
         .collect();
     super::put_map(host, "Tmpfs", tmpfs);
-    let mounts: Vec<Value> =
-        parsed.all("mount").map(|text| mount(text, &surroundings.folder)).collect::<Result<_, _>>()?;
+    let mounts: Vec<Value> = parsed
+        .all("mount")
+        .map(|text| mount(text, &surroundings.folder))
+        .collect::<Result<_, _>>()?;
     if !mounts.is_empty() {
         host.insert("Mounts".to_owned(), Value::Array(mounts));
     }
@@ -57,7 +59,9 @@ fn volume(text: &str, folder: &Path) -> Result<Volume, String> {
         return Ok(Volume::Anonymous(text.to_owned()));
     }
     if text.split(':').any(str::is_empty) {
-        return Err(format!("invalid spec: {text}: empty section between colons"));
+        return Err(format!(
+            "invalid spec: {text}: empty section between colons"
+        ));
     }
     let (source, rest) = text.split_once(':').unwrap_or((text, ""));
     if source.starts_with('.') {
@@ -98,7 +102,10 @@ pub(crate) fn csv(text: &str) -> Result<Vec<String>, String> {
             let mut field = String::new();
             loop {
                 let Some(end) = quoted.find('"') else {
-                    return Err("parse error on line 1: extraneous or missing \" in quoted-field".to_owned());
+                    return Err(
+                        "parse error on line 1: extraneous or missing \" in quoted-field"
+                            .to_owned(),
+                    );
                 };
                 field.push_str(&quoted[..end]);
                 quoted = &quoted[end + 1..];
@@ -114,11 +121,18 @@ pub(crate) fn csv(text: &str) -> Result<Vec<String>, String> {
             match quoted.strip_prefix(',') {
                 Some(after) => rest = after,
                 None if quoted.is_empty() => return Ok(fields),
-                None => return Err("parse error on line 1: extraneous or missing \" in quoted-field".to_owned()),
+                None => {
+                    return Err(
+                        "parse error on line 1: extraneous or missing \" in quoted-field"
+                            .to_owned(),
+                    );
+                }
             }
             continue;
         }
-        let (field, after) = rest.split_once(',').map_or((rest, None), |(field, after)| (field, Some(after)));
+        let (field, after) = rest
+            .split_once(',')
+            .map_or((rest, None), |(field, after)| (field, Some(after)));
         if field.contains('"') {
             return Err("parse error on line 1: bare \" in non-quoted-field".to_owned());
         }
@@ -149,7 +163,9 @@ fn mount(text: &str, folder: &Path) -> Result<Value, String> {
         option(&field, folder, &mut mount, &mut groups)?;
     }
     if !groups.driver.is_empty() {
-        groups.volume.insert("DriverConfig".to_owned(), Value::Object(groups.driver));
+        groups
+            .volume
+            .insert("DriverConfig".to_owned(), Value::Object(groups.driver));
     }
     let kind = mount["Type"].as_str().unwrap_or_default().to_owned();
     if kind.is_empty() {
@@ -158,7 +174,9 @@ fn mount(text: &str, folder: &Path) -> Result<Value, String> {
     if !mount.contains_key("Target") {
         return Err("target is required".to_owned());
     }
-    let read_only = mount.get("ReadOnly").is_some_and(|value| value == &json!(true));
+    let read_only = mount
+        .get("ReadOnly")
+        .is_some_and(|value| value == &json!(true));
     for (own, prefix, field, options) in [
         ("volume", "volume-*", "VolumeOptions", groups.volume),
         ("image", "image-*", "ImageOptions", groups.image),
@@ -169,7 +187,9 @@ fn mount(text: &str, folder: &Path) -> Result<Value, String> {
             continue;
         }
         if kind != own {
-            return Err(format!("cannot mix '{prefix}' options with mount type '{kind}'"));
+            return Err(format!(
+                "cannot mix '{prefix}' options with mount type '{kind}'"
+            ));
         }
         mount.insert(field.to_owned(), Value::Object(options));
     }
@@ -178,9 +198,13 @@ fn mount(text: &str, folder: &Path) -> Result<Value, String> {
 }
 
 fn check_recursion(mount: &Map<String, Value>, read_only: bool) -> Result<(), String> {
-    let Some(bind) = mount.get("BindOptions") else { return Ok(()) };
+    let Some(bind) = mount.get("BindOptions") else {
+        return Ok(());
+    };
     let requires = |recursion: &str, what: &str| {
-        Err(format!("option 'bind-recursive={recursion}' requires '{what}' to be specified in conjunction"))
+        Err(format!(
+            "option 'bind-recursive={recursion}' requires '{what}' to be specified in conjunction"
+        ))
     };
     if bind.get("ReadOnlyNonRecursive").is_some() && !read_only {
         return requires("writable", "readonly");
@@ -196,10 +220,20 @@ fn check_recursion(mount: &Map<String, Value>, read_only: bool) -> Result<(), St
     Ok(())
 }
 
-fn option(field: &str, folder: &Path, mount: &mut Map<String, Value>, groups: &mut Groups) -> Result<(), String> {
-    let (key, value) = field.split_once('=').map_or((field, None), |(key, value)| (key, Some(value)));
+fn option(
+    field: &str,
+    folder: &Path,
+    mount: &mut Map<String, Value>,
+    groups: &mut Groups,
+) -> Result<(), String> {
+    let (key, value) = field
+        .split_once('=')
+        .map_or((field, None), |(key, value)| (key, Some(value)));
     let key = key.trim().to_lowercase();
-    let is_switch = matches!(key.as_str(), "readonly" | "ro" | "volume-nocopy" | "bind-nonrecursive" | "bind-create-src");
+    let is_switch = matches!(
+        key.as_str(),
+        "readonly" | "ro" | "volume-nocopy" | "bind-nonrecursive" | "bind-create-src"
+    );
     let Some(value) = value.or(is_switch.then_some("true")) else {
         return Err(format!("invalid field '{field}' must be a key=value pair"));
     };
@@ -211,26 +245,44 @@ fn option(field: &str, folder: &Path, mount: &mut Map<String, Value>, groups: &m
     match key.as_str() {
         "type" => drop(mount.insert("Type".to_owned(), json!(value.to_lowercase()))),
         "source" | "src" => {
-            let source = if value.starts_with('.') { absolute(value, folder) } else { value.to_owned() };
+            let source = if value.starts_with('.') {
+                absolute(value, folder)
+            } else {
+                value.to_owned()
+            };
             mount.insert("Source".to_owned(), json!(source));
         }
         "target" | "dst" | "destination" => super::put_text(mount, "Target", value),
         "readonly" | "ro" => drop(mount.insert("ReadOnly".to_owned(), json!(on()?))),
         "consistency" => super::put_text(mount, "Consistency", &value.to_lowercase()),
-        "bind-propagation" => super::put_text(&mut groups.bind, "Propagation", &value.to_lowercase()),
+        "bind-propagation" => {
+            super::put_text(&mut groups.bind, "Propagation", &value.to_lowercase())
+        }
         "bind-nonrecursive" => drop(groups.bind.insert("NonRecursive".to_owned(), json!(on()?))),
         "bind-recursive" => match value {
             "enabled" => {}
             "disabled" => drop(groups.bind.insert("NonRecursive".to_owned(), json!(true))),
-            "writable" => drop(groups.bind.insert("ReadOnlyNonRecursive".to_owned(), json!(true))),
-            "readonly" => drop(groups.bind.insert("ReadOnlyForceRecursive".to_owned(), json!(true))),
+            "writable" => drop(
+                groups
+                    .bind
+                    .insert("ReadOnlyNonRecursive".to_owned(), json!(true)),
+            ),
+            "readonly" => drop(
+                groups
+                    .bind
+                    .insert("ReadOnlyForceRecursive".to_owned(), json!(true)),
+            ),
             _ => {
                 return Err(format!(
                     "invalid value for {key}: {value} (must be \"enabled\", \"disabled\", \"writable\", or \"readonly\")"
                 ));
             }
         },
-        "bind-create-src" => drop(groups.bind.insert("CreateMountpoint".to_owned(), json!(on()?))),
+        "bind-create-src" => drop(
+            groups
+                .bind
+                .insert("CreateMountpoint".to_owned(), json!(on()?)),
+        ),
         "volume-nocopy" => drop(groups.volume.insert("NoCopy".to_owned(), json!(on()?))),
         "volume-subpath" => super::put_text(&mut groups.volume, "Subpath", value),
         "volume-label" => put_pair(&mut groups.volume, "Labels", value),
@@ -238,11 +290,13 @@ fn option(field: &str, folder: &Path, mount: &mut Map<String, Value>, groups: &m
         "volume-opt" => put_pair(&mut groups.driver, "Options", value),
         "image-subpath" => super::put_text(&mut groups.image, "Subpath", value),
         "tmpfs-size" => {
-            let bytes = quantity::bytes(value).map_err(|_| format!("invalid value for {key}: {value}"))?;
+            let bytes =
+                quantity::bytes(value).map_err(|_| format!("invalid value for {key}: {value}"))?;
             groups.tmpfs.insert("SizeBytes".to_owned(), json!(bytes));
         }
         "tmpfs-mode" => {
-            let mode = u32::from_str_radix(value, 8).map_err(|_| format!("invalid value for {key}: {value}"))?;
+            let mode = u32::from_str_radix(value, 8)
+                .map_err(|_| format!("invalid value for {key}: {value}"))?;
             groups.tmpfs.insert("Mode".to_owned(), json!(mode));
         }
         _ => return Err(format!("unexpected key '{key}' in '{field}'")),

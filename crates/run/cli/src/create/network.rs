@@ -22,19 +22,36 @@ struct Endpoint {
 }
 
 /// Puts networks, name service and hosts into the request.
-pub(crate) fn put(parsed: &Parsed, body: &mut Map<String, Value>, host: &mut Map<String, Value>) -> Result<(), String> {
-    for (flag, field) in [("dns", "Dns"), ("dns-search", "DnsSearch"), ("dns-option", "DnsOptions")] {
+pub(crate) fn put(
+    parsed: &Parsed,
+    body: &mut Map<String, Value>,
+    host: &mut Map<String, Value>,
+) -> Result<(), String> {
+    for (flag, field) in [
+        ("dns", "Dns"),
+        ("dns-search", "DnsSearch"),
+        ("dns-option", "DnsOptions"),
+    ] {
         super::put_list(host, field, parsed.all(flag));
     }
-    let hosts: Vec<String> = parsed.all("add-host").map(extra_host).collect::<Result<_, _>>()?;
+    let hosts: Vec<String> = parsed
+        .all("add-host")
+        .map(extra_host)
+        .collect::<Result<_, _>>()?;
     super::put_list(host, "ExtraHosts", hosts.iter().map(String::as_str));
 
-    let mut endpoints: Vec<Endpoint> = parsed.all("network").map(endpoint).collect::<Result<_, _>>()?;
+    let mut endpoints: Vec<Endpoint> = parsed
+        .all("network")
+        .map(endpoint)
+        .collect::<Result<_, _>>()?;
     let named = !endpoints.is_empty();
     if let Some(first) = endpoints.first() {
         super::put_text(host, "NetworkMode", &first.target);
     } else {
-        endpoints.push(Endpoint { target: "default".to_owned(), ..Endpoint::default() });
+        endpoints.push(Endpoint {
+            target: "default".to_owned(),
+            ..Endpoint::default()
+        });
     }
     if let Some(first) = endpoints.first_mut() {
         apply_flags(parsed, first)?;
@@ -44,19 +61,28 @@ pub(crate) fn put(parsed: &Parsed, body: &mut Map<String, Value>, host: &mut Map
     for endpoint in &endpoints {
         let settings = endpoint.settings()?;
         if config.contains_key(&endpoint.target) {
-            return Err(format!("network \"{}\" is specified multiple times", endpoint.target));
+            return Err(format!(
+                "network \"{}\" is specified multiple times",
+                endpoint.target
+            ));
         }
         // One network without settings is said by the mode alone.
         if !(single && settings.is_empty()) {
             config.insert(endpoint.target.clone(), Value::Object(settings));
         }
     }
-    let user_defined = endpoints.iter().filter(|endpoint| is_user_defined(&endpoint.target)).count();
+    let user_defined = endpoints
+        .iter()
+        .filter(|endpoint| is_user_defined(&endpoint.target))
+        .count();
     if named && user_defined > 0 && user_defined < endpoints.len() {
         return Err("conflicting options: cannot attach both user-defined and non-user-defined network-modes".to_owned());
     }
     if !config.is_empty() {
-        body.insert("NetworkingConfig".to_owned(), json!({"EndpointsConfig": config}));
+        body.insert(
+            "NetworkingConfig".to_owned(),
+            json!({"EndpointsConfig": config}),
+        );
     }
     Ok(())
 }
@@ -68,7 +94,9 @@ fn is_user_defined(mode: &str) -> bool {
 /// The older flags speak of the first network.
 fn apply_flags(parsed: &Parsed, endpoint: &mut Endpoint) -> Result<(), String> {
     let conflict = |flag: &str, what: &str| {
-        Err(format!("conflicting options: cannot specify both {flag} and per-network {what}"))
+        Err(format!(
+            "conflicting options: cannot specify both {flag} and per-network {what}"
+        ))
     };
     if parsed.given("network-alias") {
         if !endpoint.aliases.is_empty() {
@@ -110,20 +138,35 @@ impl Endpoint {
         }
         if !is_user_defined(&self.target) {
             if !self.aliases.is_empty() {
-                return Err("network-scoped aliases are only supported for user-defined networks".to_owned());
+                return Err(
+                    "network-scoped aliases are only supported for user-defined networks"
+                        .to_owned(),
+                );
             }
             if !self.links.is_empty() {
                 return Err("links are only supported for user-defined networks".to_owned());
             }
         }
         let mut settings = Map::new();
-        super::put_list(&mut settings, "Aliases", self.aliases.iter().map(String::as_str));
-        super::put_list(&mut settings, "Links", self.links.iter().map(String::as_str));
+        super::put_list(
+            &mut settings,
+            "Aliases",
+            self.aliases.iter().map(String::as_str),
+        );
+        super::put_list(
+            &mut settings,
+            "Links",
+            self.links.iter().map(String::as_str),
+        );
         super::put_map(&mut settings, "DriverOpts", self.driver_options.clone());
         let mut addresses = Map::new();
         super::put_text(&mut addresses, "IPv4Address", &self.ipv4);
         super::put_text(&mut addresses, "IPv6Address", &self.ipv6);
-        super::put_list(&mut addresses, "LinkLocalIPs", self.link_local.iter().map(String::as_str));
+        super::put_list(
+            &mut addresses,
+            "LinkLocalIPs",
+            self.link_local.iter().map(String::as_str),
+        );
         super::put_map(&mut settings, "IPAMConfig", addresses);
         super::put_text(&mut settings, "MacAddress", &self.mac);
         if self.gateway_priority != 0 {
@@ -142,7 +185,10 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
     }
     for field in csv(text)? {
         let field_lower = field.to_lowercase();
-        let Some((key, value)) = field_lower.split_once('=').filter(|(key, _)| !key.is_empty()) else {
+        let Some((key, value)) = field_lower
+            .split_once('=')
+            .filter(|(key, _)| !key.is_empty())
+        else {
             return Err(format!("invalid field {field}"));
         };
         let (key, value) = (key.trim(), value.trim());
@@ -154,14 +200,18 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
             "mac-address" => value.clone_into(&mut endpoint.mac),
             "link-local-ip" => endpoint.link_local.push(value.to_owned()),
             "driver-opt" => {
-                let Some((key, value)) = value.split_once('=').filter(|(key, _)| !key.is_empty()) else {
+                let Some((key, value)) = value.split_once('=').filter(|(key, _)| !key.is_empty())
+                else {
                     return Err("invalid key value pair format in driver options".to_owned());
                 };
-                endpoint.driver_options.insert(key.trim().to_owned(), json!(value.trim()));
+                endpoint
+                    .driver_options
+                    .insert(key.trim().to_owned(), json!(value.trim()));
             }
             "gw-priority" => {
-                endpoint.gateway_priority =
-                    value.parse().map_err(|_| format!("invalid gw-priority ({value}): invalid syntax"))?;
+                endpoint.gateway_priority = value
+                    .parse()
+                    .map_err(|_| format!("invalid gw-priority ({value}): invalid syntax"))?;
             }
             _ => return Err(format!("invalid field key {key}")),
         }
@@ -187,17 +237,31 @@ pub(crate) fn check_network(text: &str) -> Result<(), String> {
 
 /// `host:address` or `host=address`, in the first form.
 fn extra_host(text: &str) -> Result<String, String> {
-    let bad = || format!("bad format for add-host: {}", crate::flags::quantity::quote(text));
-    let (name, address) = text.split_once('=').or_else(|| text.split_once(':')).ok_or_else(bad)?;
+    let bad = || {
+        format!(
+            "bad format for add-host: {}",
+            crate::flags::quantity::quote(text)
+        )
+    };
+    let (name, address) = text
+        .split_once('=')
+        .or_else(|| text.split_once(':'))
+        .ok_or_else(bad)?;
     if name.is_empty() || name.contains(':') {
         return Err(bad());
     }
     if address == "host-gateway" {
         return Ok(format!("{name}:{address}"));
     }
-    let address = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+    let address = address
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(address);
     if address.parse::<IpAddr>().is_err() {
-        return Err(format!("invalid IP address in add-host: {}", crate::flags::quantity::quote(address)));
+        return Err(format!(
+            "invalid IP address in add-host: {}",
+            crate::flags::quantity::quote(address)
+        ));
     }
     Ok(format!("{name}:{address}"))
 }
@@ -225,8 +289,14 @@ pub(crate) fn check_domain(text: &str) -> Result<(), String> {
             && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
     };
     let whole = domain.strip_suffix('.').unwrap_or(domain);
-    let holds = whole.len() < 255 && whole.split('.').all(label) && domain.chars().any(|c| c.is_ascii_alphabetic());
-    if domain == "." || holds { Ok(()) } else { Err(format!("{domain} is not a valid domain")) }
+    let holds = whole.len() < 255
+        && whole.split('.').all(label)
+        && domain.chars().any(|c| c.is_ascii_alphabetic());
+    if domain == "." || holds {
+        Ok(())
+    } else {
+        Err(format!("{domain} is not a valid domain"))
+    }
 }
 
 /// Judges a `--link` while flags are read.

@@ -8,15 +8,23 @@ use crate::flags::{Parsed, quantity};
 const RANGE_PORTS: u64 = 65_536;
 
 /// Puts published and exposed ports into the request.
-pub(crate) fn put(parsed: &Parsed, body: &mut Map<String, Value>, host: &mut Map<String, Value>) -> Result<(), String> {
+pub(crate) fn put(
+    parsed: &Parsed,
+    body: &mut Map<String, Value>,
+    host: &mut Map<String, Value>,
+) -> Result<(), String> {
     let mut exposed = Map::new();
     let mut bindings: Map<String, Value> = Map::new();
     for text in parsed.all("publish") {
         for published in publish(&standard_form(text)?)? {
             exposed.insert(published.container.clone(), json!({}));
-            let list = bindings.entry(published.container).or_insert_with(|| json!([]));
+            let list = bindings
+                .entry(published.container)
+                .or_insert_with(|| json!([]));
             if let Value::Array(list) = list {
-                list.push(json!({"HostIp": published.host_address, "HostPort": published.host_port}));
+                list.push(
+                    json!({"HostIp": published.host_address, "HostPort": published.host_port}),
+                );
             }
         }
     }
@@ -52,7 +60,11 @@ fn standard_form(text: &str) -> Result<String, String> {
             Some(("target", value)) => target = value,
             Some(("protocol", value)) => protocol = value,
             Some((name, _)) if !name.is_empty() => {}
-            _ => return Err(format!("invalid publish opts format (should be name=value but got '{parameter}')")),
+            _ => {
+                return Err(format!(
+                    "invalid publish opts format (should be name=value but got '{parameter}')"
+                ));
+            }
         }
     }
     Ok(format!("{published}:{target}/{protocol}"))
@@ -70,7 +82,9 @@ fn publish(text: &str) -> Result<Vec<Published>, String> {
     };
     let (container, protocol) = split_protocol(container);
     let address = match address.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']').ok_or_else(|| format!("invalid IP address: {address}"))?,
+        Some(rest) => rest
+            .strip_suffix(']')
+            .ok_or_else(|| format!("invalid IP address: {address}"))?,
         None => address,
     };
     if !address.is_empty() && address.parse::<std::net::IpAddr>().is_err() {
@@ -79,7 +93,8 @@ fn publish(text: &str) -> Result<Vec<Published>, String> {
     if container.is_empty() {
         return Err(format!("no port specified: {text}<empty>"));
     }
-    let (first, last) = range(container).map_err(|_| format!("invalid containerPort: {container}"))?;
+    let (first, last) =
+        range(container).map_err(|_| format!("invalid containerPort: {container}"))?;
     let host_range = if host_port.is_empty() {
         None
     } else {
@@ -88,7 +103,9 @@ fn publish(text: &str) -> Result<Vec<Published>, String> {
     if let Some((host_first, host_last)) = host_range {
         // A range for a single port means any port of the range.
         if last - first != host_last - host_first && first != last {
-            return Err(format!("invalid ranges specified for container and host Ports: {container} and {host_port}"));
+            return Err(format!(
+                "invalid ranges specified for container and host Ports: {container} and {host_port}"
+            ));
         }
     }
     let protocol = protocol.to_lowercase();
@@ -115,9 +132,11 @@ fn expose(text: &str) -> Result<Vec<String>, String> {
         return Err(format!("invalid port format for --expose: {text}"));
     }
     let (port, protocol) = split_protocol(text);
-    let (first, last) =
-        range(port).map_err(|error| format!("invalid range format for --expose: {text}, error: {error}"))?;
-    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+    let (first, last) = range(port)
+        .map_err(|error| format!("invalid range format for --expose: {text}, error: {error}"))?;
+    Ok((first..=last)
+        .map(|port| format!("{port}/{protocol}"))
+        .collect())
 }
 
 fn split_protocol(text: &str) -> (&str, &str) {
@@ -135,9 +154,18 @@ fn range(text: &str) -> Result<(u64, u64), String> {
     }
     let number = |text: &str| {
         if text.bytes().all(|b| b.is_ascii_digit()) {
-            quantity::unsigned(text.trim_start_matches('0').get(..).filter(|t| !t.is_empty()).unwrap_or("0"), 16)
+            quantity::unsigned(
+                text.trim_start_matches('0')
+                    .get(..)
+                    .filter(|t| !t.is_empty())
+                    .unwrap_or("0"),
+                16,
+            )
         } else {
-            Err(format!("strconv.ParseUint: parsing {}: invalid syntax", quantity::quote(text)))
+            Err(format!(
+                "strconv.ParseUint: parsing {}: invalid syntax",
+                quantity::quote(text)
+            ))
         }
     };
     let (first, last) = match text.split_once('-') {

@@ -12,27 +12,50 @@ pub(crate) fn familiar(name: &str) -> Result<Option<String>, String> {
     if name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
         return Ok(None);
     }
-    if name.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit())) {
+    if name
+        .strip_prefix("sha256:")
+        .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+    {
         return Ok(None);
     }
     let invalid = || "invalid reference format".to_owned();
-    let (rest, digest) = name.split_once('@').map_or((name, None), |(rest, digest)| (rest, Some(digest)));
+    let (rest, digest) = name
+        .split_once('@')
+        .map_or((name, None), |(rest, digest)| (rest, Some(digest)));
     let (repository, tag) = match rest.rsplit_once(':') {
         Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
         _ => (rest, None),
     };
     let domain_of = |repository: &str| {
-        repository.split_once('/').is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost" || first.chars().any(char::is_uppercase))
+        repository.split_once('/').is_some_and(|(first, _)| {
+            first.contains(['.', ':'])
+                || first == "localhost"
+                || first.chars().any(char::is_uppercase)
+        })
     };
-    let path = if domain_of(repository) { repository.split_once('/').map_or(repository, |(_, path)| path) } else { repository };
+    let path = if domain_of(repository) {
+        repository
+            .split_once('/')
+            .map_or(repository, |(_, path)| path)
+    } else {
+        repository
+    };
     if path.chars().any(|c| c.is_ascii_uppercase()) {
-        let full = if path.contains('/') || domain_of(repository) { path.to_owned() } else { format!("library/{path}") };
-        return Err(format!("invalid reference format: repository name ({full}) must be lowercase"));
+        let full = if path.contains('/') || domain_of(repository) {
+            path.to_owned()
+        } else {
+            format!("library/{path}")
+        };
+        return Err(format!(
+            "invalid reference format: repository name ({full}) must be lowercase"
+        ));
     }
     let component = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphanumeric())
             && part.ends_with(|c: char| c.is_ascii_alphanumeric())
-            && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c))
+            && part
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c))
     };
     if repository.is_empty() || !path.split('/').all(component) {
         return Err(invalid());
@@ -41,7 +64,9 @@ pub(crate) fn familiar(name: &str) -> Result<Option<String>, String> {
         !tag.is_empty()
             && tag.len() <= 128
             && !tag.starts_with(['.', '-'])
-            && tag.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+            && tag
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
     };
     if tag.is_some_and(|tag| !is_tag(tag)) {
         return Err(invalid());

@@ -37,7 +37,11 @@ fn capabilities(parsed: &Parsed) -> (Vec<String>, Vec<String>) {
             .all(flag)
             .map(|name| {
                 let name = name.trim().to_uppercase();
-                if name == "ALL" || name == "RESET" || name.starts_with("CAP_") { name } else { format!("CAP_{name}") }
+                if name == "ALL" || name == "RESET" || name.starts_with("CAP_") {
+                    name
+                } else {
+                    format!("CAP_{name}")
+                }
             })
             .collect();
         names.sort();
@@ -48,7 +52,10 @@ fn capabilities(parsed: &Parsed) -> (Vec<String>, Vec<String>) {
         names
     };
     let add = normal("cap-add");
-    let drop_list = normal("cap-drop").into_iter().filter(|name| !add.contains(name) || name == "ALL").collect();
+    let drop_list = normal("cap-drop")
+        .into_iter()
+        .filter(|name| !add.contains(name) || name == "ALL")
+        .collect();
     (add, drop_list)
 }
 
@@ -59,35 +66,52 @@ fn security_option(option: &str, surroundings: &Surroundings<'_>) -> Result<Stri
     };
     let (key, value) = split.unwrap_or((option, ""));
     if value.is_empty() && key != "no-new-privileges" {
-        return Err(format!("Invalid --security-opt: {}", quantity::quote(option)));
+        return Err(format!(
+            "Invalid --security-opt: {}",
+            quantity::quote(option)
+        ));
     }
     if key != "seccomp" || matches!(value, "unconfined" | "builtin") {
         return Ok(option.to_owned());
     }
     // The profile is a file of the client's.
-    let failed = |what: &str, reason: &str| format!("{what} seccomp profile ({value}) failed: {reason}");
+    let failed =
+        |what: &str, reason: &str| format!("{what} seccomp profile ({value}) failed: {reason}");
     let bytes = environment::read_bounded(&surroundings.folder.join(value))
         .map_err(|reason| failed("opening", &format!("open {value}: {reason}")))?;
-    let profile: Value =
-        serde_json::from_slice(&bytes).map_err(|error| failed("compacting json for", &error.to_string()))?;
+    let profile: Value = serde_json::from_slice(&bytes)
+        .map_err(|error| failed("compacting json for", &error.to_string()))?;
     Ok(format!("seccomp={profile}"))
 }
 
 /// Judges a `--sysctl` while flags are read.
 pub(crate) fn check_sysctl(text: &str) -> Result<(), String> {
     const KNOWN: &[&str] = &[
-        "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
-        "kernel.shmmni", "kernel.shm_rmid_forced",
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
     ];
     match text.split_once('=') {
-        Some((key, _)) if KNOWN.contains(&key) || key.starts_with("net.") || key.starts_with("fs.mqueue.") => Ok(()),
+        Some((key, _))
+            if KNOWN.contains(&key) || key.starts_with("net.") || key.starts_with("fs.mqueue.") =>
+        {
+            Ok(())
+        }
         _ => Err(format!("sysctl '{text}' is not allowed")),
     }
 }
 
 /// Judges a `-a` while flags are read.
 pub(crate) fn check_stream(text: &str) -> Result<(), String> {
-    if ["stdin", "stdout", "stderr"].iter().any(|stream| text.eq_ignore_ascii_case(stream)) {
+    if ["stdin", "stdout", "stderr"]
+        .iter()
+        .any(|stream| text.eq_ignore_ascii_case(stream))
+    {
         return Ok(());
     }
     Err("valid streams are STDIN, STDOUT and STDERR".to_owned())

@@ -11,13 +11,24 @@ fn folder() -> PathBuf {
 /// A body without the fields that mean nothing: what the recording kept.
 fn prune(value: &Value, name: &str) -> Value {
     const DATA: &[&str] = &[
-        "Labels", "Tmpfs", "Volumes", "ExposedPorts", "PortBindings", "Sysctls", "Options", "Config", "Annotations",
-        "StorageOpt", "EndpointsConfig",
+        "Labels",
+        "Tmpfs",
+        "Volumes",
+        "ExposedPorts",
+        "PortBindings",
+        "Sysctls",
+        "Options",
+        "Config",
+        "Annotations",
+        "StorageOpt",
+        "EndpointsConfig",
     ];
     match value {
         Value::Object(fields) => {
-            let mut kept: Vec<(String, Value)> =
-                fields.iter().map(|(key, value)| (key.clone(), prune(value, key))).collect();
+            let mut kept: Vec<(String, Value)> = fields
+                .iter()
+                .map(|(key, value)| (key.clone(), prune(value, key)))
+                .collect();
             if !DATA.contains(&name) {
                 kept.retain(|(_, value)| {
                     !matches!(value, Value::Null | Value::Bool(false))
@@ -55,8 +66,19 @@ fn words(line: &str) -> Vec<String> {
 }
 
 fn answer(line: &str) -> String {
-    let tables: &[&'static [Flag]] = &[CONTAINER_AND_RUN, table::CONTAINER, table::STORAGE, table::NETWORKING, table::RESOURCES, table::SECURITY];
-    let parsed = match Parsed::read(&words(line), tables.iter().flat_map(|table| table.iter()), Order::OptionsFirst) {
+    let tables: &[&'static [Flag]] = &[
+        CONTAINER_AND_RUN,
+        table::CONTAINER,
+        table::STORAGE,
+        table::NETWORKING,
+        table::RESOURCES,
+        table::SECURITY,
+    ];
+    let parsed = match Parsed::read(
+        &words(line),
+        tables.iter().flat_map(|table| table.iter()),
+        Order::OptionsFirst,
+    ) {
         Ok(parsed) => parsed,
         Err(ParseError::Bad(text)) => return format!("125 {text}"),
         Err(ParseError::Help) => return "help".to_owned(),
@@ -66,8 +88,15 @@ fn answer(line: &str) -> String {
         "TERM" => Some("xterm".to_owned()),
         _ => None,
     };
-    let surroundings = Surroundings { variable: &variable, folder: folder() };
-    let attachment = if parsed.on("detach") { Attachment::Detached } else { Attachment::Attached };
+    let surroundings = Surroundings {
+        variable: &variable,
+        folder: folder(),
+    };
+    let attachment = if parsed.on("detach") {
+        Attachment::Detached
+    } else {
+        Attachment::Attached
+    };
     let request = match CreateRequest::read(&parsed, &surroundings, attachment) {
         Ok(request) => request,
         Err(text) => return format!("125 docker: {text}"),
@@ -81,7 +110,11 @@ fn answer(line: &str) -> String {
             query.push(format!("{name}={}", parsed.text(name).replace('/', "%2F")));
         }
     }
-    let query = if query.is_empty() { String::new() } else { format!("?{} ", query.join("&")) };
+    let query = if query.is_empty() {
+        String::new()
+    } else {
+        format!("?{} ", query.join("&"))
+    };
     format!("{query}{}", prune(&Value::Object(request.body), ""))
 }
 
@@ -119,7 +152,12 @@ fn requests_are_the_ones_that_docker_sends() {
             wrong.push(format!("$ {line}\n  docker: {expected}\n  ours:   {found}"));
         }
     }
-    assert!(wrong.is_empty(), "{} of {count} differ:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {count} differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     assert!(count > 200, "only {count} lines were compared");
 }
 

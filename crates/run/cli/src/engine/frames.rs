@@ -50,7 +50,8 @@ impl Frames {
         while !bytes.is_empty() {
             if self.left == 0 {
                 let taken = bytes.len().min(HEADER_BYTES - self.header_filled);
-                self.header[self.header_filled..self.header_filled + taken].copy_from_slice(&bytes[..taken]);
+                self.header[self.header_filled..self.header_filled + taken]
+                    .copy_from_slice(&bytes[..taken]);
                 self.header_filled += taken;
                 bytes = &bytes[taken..];
                 if self.header_filled < HEADER_BYTES {
@@ -63,7 +64,9 @@ impl Frames {
                 }
                 self.left = u32::from_be_bytes([a, b, c, d]);
             }
-            let taken = bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+            let taken = bytes
+                .len()
+                .min(usize::try_from(self.left).unwrap_or(usize::MAX));
             let payload = &bytes[..taken];
             match self.header[0] {
                 2 => deliver(Stream::Err, payload),
@@ -76,7 +79,9 @@ impl Frames {
             self.left -= u32::try_from(taken).unwrap_or(self.left);
             bytes = &bytes[taken..];
             if self.left == 0 && self.header[0] == 3 {
-                return Err(FrameError::Daemon(String::from_utf8_lossy(&self.error).into_owned()));
+                return Err(FrameError::Daemon(
+                    String::from_utf8_lossy(&self.error).into_owned(),
+                ));
             }
         }
         Ok(())
@@ -111,15 +116,28 @@ mod tests {
                     })
                     .unwrap();
             }
-            assert_eq!((out.as_slice(), err.as_slice()), (&b"outin"[..], &b"error"[..]), "{step}");
+            assert_eq!(
+                (out.as_slice(), err.as_slice()),
+                (&b"outin"[..], &b"error"[..]),
+                "{step}"
+            );
         }
     }
 
     #[test]
     fn what_is_no_frame_ends_the_stream() {
-        assert_eq!(Frames::default().feed(b"HTTP/1.1 ", |_, _| ()), Err(FrameError::UnknownStream(b'H')));
-        assert_eq!(Frames::default().feed(&frame(3, b"oops"), |_, _| ()), Err(FrameError::Daemon("oops".to_owned())));
+        assert_eq!(
+            Frames::default().feed(b"HTTP/1.1 ", |_, _| ()),
+            Err(FrameError::UnknownStream(b'H'))
+        );
+        assert_eq!(
+            Frames::default().feed(&frame(3, b"oops"), |_, _| ()),
+            Err(FrameError::Daemon("oops".to_owned()))
+        );
         // A header that promises 4 GiB makes nobody allocate them.
-        assert_eq!(Frames::default().feed(&[1, 0, 0, 0, 255, 255, 255, 255, b'x'], |_, _| ()), Ok(()));
+        assert_eq!(
+            Frames::default().feed(&[1, 0, 0, 0, 255, 255, 255, 255, b'x'], |_, _| ()),
+            Ok(())
+        );
     }
 }

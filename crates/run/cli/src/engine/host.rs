@@ -19,7 +19,10 @@ pub(crate) struct Host {
 impl Host {
     /// The flag's value if it was given, else the environment's, else the
     /// usual place.
-    pub(crate) fn choose(flag: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Failure> {
+    pub(crate) fn choose(
+        flag: Option<&str>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Failure> {
         let text = flag
             .map(str::to_owned)
             .or_else(|| variable("CARRACK_HOST"))
@@ -32,13 +35,23 @@ impl Host {
 
     fn parse(text: String) -> Result<Self, Failure> {
         match text.split_once("://") {
-            Some(("unix", path)) if !path.is_empty() => Ok(Self { path: PathBuf::from(path), text }),
-            Some((scheme @ ("tcp" | "http" | "https" | "ssh" | "npipe" | "fd"), _)) => Err(Failure::new(format!(
-                "cannot use the host {text}: {scheme}:// is not supported yet, use unix:///path/to/socket"
-            ))),
+            Some(("unix", path)) if !path.is_empty() => Ok(Self {
+                path: PathBuf::from(path),
+                text,
+            }),
+            Some((scheme @ ("tcp" | "http" | "https" | "ssh" | "npipe" | "fd"), _)) => {
+                Err(Failure::new(format!(
+                    "cannot use the host {text}: {scheme}:// is not supported yet, use unix:///path/to/socket"
+                )))
+            }
             // An absolute path can only be a socket.
-            None if text.starts_with('/') => Ok(Self { path: PathBuf::from(&text), text: format!("unix://{text}") }),
-            _ => Err(Failure::new(format!("unable to parse docker host `{text}`"))),
+            None if text.starts_with('/') => Ok(Self {
+                path: PathBuf::from(&text),
+                text: format!("unix://{text}"),
+            }),
+            _ => Err(Failure::new(format!(
+                "unable to parse docker host `{text}`"
+            ))),
         }
     }
 }
@@ -48,9 +61,13 @@ mod tests {
     use super::*;
 
     fn choose(flag: Option<&str>, set: &[(&str, &str)]) -> Result<String, String> {
-        Host::choose(flag, |name| set.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
-            .map(|host| host.path.display().to_string())
-            .map_err(|failure| failure.text)
+        Host::choose(flag, |name| {
+            set.iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| (*v).to_owned())
+        })
+        .map(|host| host.path.display().to_string())
+        .map_err(|failure| failure.text)
     }
 
     #[test]
@@ -59,13 +76,23 @@ mod tests {
         assert_eq!(choose(Some("unix:///f"), &both), Ok("/f".to_owned()));
         assert_eq!(choose(None, &both), Ok("/c".to_owned()));
         assert_eq!(choose(None, &both[1..]), Ok("/d".to_owned()));
-        assert_eq!(choose(None, &[]), Ok("/run/carrack/carrack.sock".to_owned()));
+        assert_eq!(
+            choose(None, &[]),
+            Ok("/run/carrack/carrack.sock".to_owned())
+        );
     }
 
     #[test]
     fn other_transports_are_refused_by_name() {
-        assert!(choose(Some("tcp://1.2.3.4:2375"), &[]).unwrap_err().contains("tcp:// is not supported yet"));
-        assert_eq!(choose(Some("what"), &[]), Err("unable to parse docker host `what`".to_owned()));
+        assert!(
+            choose(Some("tcp://1.2.3.4:2375"), &[])
+                .unwrap_err()
+                .contains("tcp:// is not supported yet")
+        );
+        assert_eq!(
+            choose(Some("what"), &[]),
+            Err("unable to parse docker host `what`".to_owned())
+        );
         assert!(choose(Some("unix://"), &[]).is_err());
     }
 }

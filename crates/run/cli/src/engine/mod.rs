@@ -44,7 +44,9 @@ pub(crate) enum EngineError {
         host: String,
     },
     /// The socket may not be opened.
-    #[error("permission denied while trying to connect to the Carrack daemon socket at {host}: {source}")]
+    #[error(
+        "permission denied while trying to connect to the Carrack daemon socket at {host}: {source}"
+    )]
     Denied {
         /// Where it was looked for.
         host: String,
@@ -95,12 +97,20 @@ pub(crate) struct Engine {
 impl Engine {
     /// The engine at `host`; nothing is opened yet.
     pub(crate) fn new(host: &host::Host) -> Self {
-        let pinned = std::env::var(PINNED_VERSION).ok().filter(|version| !version.is_empty());
+        let pinned = std::env::var(PINNED_VERSION)
+            .ok()
+            .filter(|version| !version.is_empty());
         Self {
-            client: Client::new(host.path.clone(), concat!("carrack/", env!("CARGO_PKG_VERSION"))),
+            client: Client::new(
+                host.path.clone(),
+                concat!("carrack/", env!("CARGO_PKG_VERSION")),
+            ),
             host: host.text.clone(),
             negotiated: pinned.is_some(),
-            version: pinned.map_or_else(|| NEWEST_VERSION.to_owned(), |v| v.trim_start_matches('v').to_owned()),
+            version: pinned.map_or_else(
+                || NEWEST_VERSION.to_owned(),
+                |v| v.trim_start_matches('v').to_owned(),
+            ),
         }
     }
 
@@ -108,7 +118,10 @@ impl Engine {
     /// far.
     pub(crate) fn another(&self) -> Self {
         Self {
-            client: Client::new(self.client.path(), concat!("carrack/", env!("CARGO_PKG_VERSION"))),
+            client: Client::new(
+                self.client.path(),
+                concat!("carrack/", env!("CARGO_PKG_VERSION")),
+            ),
             host: self.host.clone(),
             version: self.version.clone(),
             negotiated: self.negotiated,
@@ -127,14 +140,25 @@ impl Engine {
 
     fn outbound(&self, what: &str, error: OutboundError) -> EngineError {
         match error {
-            OutboundError::Connect { ref source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-                EngineError::Denied { host: self.host.clone(), source: error }
+            OutboundError::Connect { ref source, .. }
+                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                EngineError::Denied {
+                    host: self.host.clone(),
+                    source: error,
+                }
             }
-            OutboundError::Connect { .. } => EngineError::Unreachable { host: self.host.clone() },
-            OutboundError::UploadSource { source } => {
-                EngineError::Broken { what: what.to_owned(), reason: source.to_string() }
-            }
-            error => EngineError::Broken { what: what.to_owned(), reason: chain(&error) },
+            OutboundError::Connect { .. } => EngineError::Unreachable {
+                host: self.host.clone(),
+            },
+            OutboundError::UploadSource { source } => EngineError::Broken {
+                what: what.to_owned(),
+                reason: source.to_string(),
+            },
+            error => EngineError::Broken {
+                what: what.to_owned(),
+                reason: chain(&error),
+            },
         }
     }
 
@@ -143,20 +167,29 @@ impl Engine {
     pub(crate) fn call(&mut self, ask: Ask<'_>) -> Result<Response, EngineError> {
         loop {
             let what = format!("{} {}", ask.method, ask.path);
-            let mut request = Request::new(ask.method.clone(), format!("/v{}{}", self.version, ask.target()));
+            let mut request = Request::new(
+                ask.method.clone(),
+                format!("/v{}{}", self.version, ask.target()),
+            );
             if let Some(body) = &ask.body {
                 request = request.json(body.clone());
             }
             if ask.upgrade {
                 request = request.upgrade("tcp");
             }
-            let response = self.client.send(request).map_err(|error| self.outbound(&what, error))?;
+            let response = self
+                .client
+                .send(request)
+                .map_err(|error| self.outbound(&what, error))?;
             if response.status().as_u16() < 400 {
                 self.negotiated = true;
                 return Ok(response);
             }
             let error = self.refusal(response)?;
-            if !self.negotiated && ask.method == Method::HEAD && matches!(error, EngineError::Refused { status: 400, .. }) {
+            if !self.negotiated
+                && ask.method == Method::HEAD
+                && matches!(error, EngineError::Refused { status: 400, .. })
+            {
                 // An answer to HEAD has no body to say why: ask so that it has.
                 let ping = self.call(Ask::get("/_ping"))?;
                 self.finish(ping)?;
@@ -172,16 +205,23 @@ impl Engine {
     /// Sends a request and leaves its answer for later; the version must have
     /// been agreed on by an answer before.
     pub(crate) fn begin(&mut self, ask: &Ask<'_>) -> Result<InFlight, EngineError> {
-        let mut request = Request::new(ask.method.clone(), format!("/v{}{}", self.version, ask.target()));
+        let mut request = Request::new(
+            ask.method.clone(),
+            format!("/v{}{}", self.version, ask.target()),
+        );
         if ask.upgrade {
             request = request.upgrade("tcp");
         }
-        self.client.begin(&request).map_err(|error| self.outbound(ask.path, error))
+        self.client
+            .begin(&request)
+            .map_err(|error| self.outbound(ask.path, error))
     }
 
     /// Reads the head of such an answer.
     pub(crate) fn complete(&mut self, sent: InFlight) -> Result<Response, EngineError> {
-        let response = sent.receive().map_err(|error| self.outbound("the answer", error))?;
+        let response = sent
+            .receive()
+            .map_err(|error| self.outbound("the answer", error))?;
         if response.status().as_u16() < 400 {
             return Ok(response);
         }
@@ -190,7 +230,9 @@ impl Engine {
 
     /// The raw connection after an upgrade.
     pub(crate) fn hijack(&self, response: Response) -> Result<Hijacked, EngineError> {
-        response.hijack().map_err(|error| self.outbound("the upgrade", error))
+        response
+            .hijack()
+            .map_err(|error| self.outbound("the upgrade", error))
     }
 
     /// Sends what `source` gives; the version is agreed before, as a source
@@ -207,7 +249,10 @@ impl Engine {
         let what = format!("{} {}", ask.method, ask.path);
         let target = format!("/v{}{}", self.version, ask.target());
         let request = Request::new(ask.method.clone(), target).stream("application/x-tar", source);
-        let response = self.client.send(request).map_err(|error| self.outbound(&what, error))?;
+        let response = self
+            .client
+            .send(request)
+            .map_err(|error| self.outbound(&what, error))?;
         if response.status().as_u16() < 400 {
             return Ok(response);
         }
@@ -217,15 +262,23 @@ impl Engine {
     /// The sentence of an answer with an error's status.
     fn refusal(&mut self, response: Response) -> Result<EngineError, EngineError> {
         let status = response.status().as_u16();
-        let is_json = response.head.field("content-type").is_some_and(|kind| kind.starts_with("application/json"));
-        let body = self.client.read(response, ERROR_BYTES).map_err(|error| self.outbound("the answer", error))?;
+        let is_json = response
+            .head
+            .field("content-type")
+            .is_some_and(|kind| kind.starts_with("application/json"));
+        let body = self
+            .client
+            .read(response, ERROR_BYTES)
+            .map_err(|error| self.outbound("the answer", error))?;
         let text = String::from_utf8_lossy(&body).trim().to_owned();
         let message = match serde_json::from_str::<Value>(&text) {
             Ok(Value::Object(object)) if is_json => match object.get("message") {
                 Some(Value::String(message)) if !message.is_empty() => message.trim().to_owned(),
                 _ => format!("API returned a {status} but provided no error-message"),
             },
-            _ if text.is_empty() => format!("request returned {status} without a message; check if the server supports the requested API version"),
+            _ if text.is_empty() => format!(
+                "request returned {status} without a message; check if the server supports the requested API version"
+            ),
             _ => text,
         };
         Ok(EngineError::Refused { status, message })
@@ -233,9 +286,19 @@ impl Engine {
 
     /// Takes the version that a refusal names, if that is what it is about.
     fn go_down(&mut self, error: &EngineError) -> bool {
-        let EngineError::Refused { status: 400, message } = error else { return false };
-        let Some(supported) = supported_version(message) else { return false };
-        if minor_of(supported) < minor_of(OLDEST_VERSION) || minor_of(supported) >= minor_of(&self.version) {
+        let EngineError::Refused {
+            status: 400,
+            message,
+        } = error
+        else {
+            return false;
+        };
+        let Some(supported) = supported_version(message) else {
+            return false;
+        };
+        if minor_of(supported) < minor_of(OLDEST_VERSION)
+            || minor_of(supported) >= minor_of(&self.version)
+        {
             return false;
         }
         self.version = supported.to_owned();
@@ -245,7 +308,9 @@ impl Engine {
 
     /// Reads a body whole and keeps its connection.
     pub(crate) fn finish(&mut self, response: Response) -> Result<Vec<u8>, EngineError> {
-        self.client.read(response, ANSWER_BYTES).map_err(|error| self.outbound("the answer", error))
+        self.client
+            .read(response, ANSWER_BYTES)
+            .map_err(|error| self.outbound("the answer", error))
     }
 
     /// Sends a request whose answer is of no interest.
@@ -268,7 +333,10 @@ impl Engine {
 }
 
 fn minor_of(version: &str) -> u32 {
-    version.strip_prefix("1.").and_then(|minor| minor.parse().ok()).unwrap_or(0)
+    version
+        .strip_prefix("1.")
+        .and_then(|minor| minor.parse().ok())
+        .unwrap_or(0)
 }
 
 /// The version that an engine names when it is asked for a newer one:
@@ -292,7 +360,13 @@ pub(crate) struct Ask<'a> {
 
 impl<'a> Ask<'a> {
     fn new(method: Method, path: &'a str) -> Self {
-        Self { method, path, query: String::new(), body: None, upgrade: false }
+        Self {
+            method,
+            path,
+            query: String::new(),
+            body: None,
+            upgrade: false,
+        }
     }
 
     /// A `GET` of a path below the version.
@@ -322,7 +396,8 @@ impl<'a> Ask<'a> {
 
     /// With a parameter.
     pub(crate) fn with(mut self, name: &str, value: impl AsRef<str>) -> Self {
-        self.query.push(if self.query.is_empty() { '?' } else { '&' });
+        self.query
+            .push(if self.query.is_empty() { '?' } else { '&' });
         self.query.push_str(name);
         self.query.push('=');
         escape(value.as_ref(), &mut self.query);
@@ -410,7 +485,12 @@ mod tests {
     fn an_older_engine_names_its_version() {
         let sentence = "client version 1.51 is too new. Maximum supported API version is 1.41";
         assert_eq!(supported_version(sentence), Some("1.41"));
-        assert_eq!(supported_version("client version 1.51 is too new. Maximum supported API version is evil"), None);
+        assert_eq!(
+            supported_version(
+                "client version 1.51 is too new. Maximum supported API version is evil"
+            ),
+            None
+        );
         assert_eq!(supported_version("no such container"), None);
     }
 
@@ -419,6 +499,9 @@ mod tests {
         assert_eq!(segment("a b?c#d"), "a%20b%3Fc%23d");
         assert_eq!(segment("../../info"), "%2E%2E/%2E%2E/info");
         assert_eq!(segment("localhost:5000/a/b:tag"), "localhost:5000/a/b:tag");
-        assert_eq!(Ask::get("/x").with("a", "1&b=2\r\n").target(), "/x?a=1%26b%3D2%0D%0A");
+        assert_eq!(
+            Ask::get("/x").with("a", "1&b=2\r\n").target(),
+            "/x?a=1%26b%3D2%0D%0A"
+        );
     }
 }

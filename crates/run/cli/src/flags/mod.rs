@@ -34,7 +34,9 @@ fn any(_: &str) -> Result<(), String> {
 
 /// On or off.
 pub(crate) const SWITCH: Kind = Kind::new("", |text| {
-    switch(text).map(|_| ()).ok_or_else(|| format!("strconv.ParseBool: parsing {}: invalid syntax", quote(text)))
+    switch(text)
+        .map(|_| ())
+        .ok_or_else(|| format!("strconv.ParseBool: parsing {}: invalid syntax", quote(text)))
 });
 /// Any text; the last one counts.
 pub(crate) const STRING: Kind = Kind::new("string", any);
@@ -43,17 +45,25 @@ pub(crate) const LIST: Kind = Kind::new("list", any);
 /// A whole number.
 pub(crate) const INT: Kind = Kind::new("int", |text| quantity::signed(text, 64).map(|_| ()));
 /// A whole number from 0 to 65,535.
-pub(crate) const UINT16: Kind = Kind::new("uint16", |text| quantity::unsigned(text, 16).map(|_| ()));
+pub(crate) const UINT16: Kind =
+    Kind::new("uint16", |text| quantity::unsigned(text, 16).map(|_| ()));
 /// A size with a unit.
 pub(crate) const BYTES: Kind = Kind::new("bytes", |text| quantity::bytes(text).map(|_| ()));
 /// A size with a unit, or -1.
-pub(crate) const BYTES_OR_UNLIMITED: Kind =
-    Kind::new("bytes", |text| if text == "-1" { Ok(()) } else { quantity::bytes(text).map(|_| ()) });
+pub(crate) const BYTES_OR_UNLIMITED: Kind = Kind::new("bytes", |text| {
+    if text == "-1" {
+        Ok(())
+    } else {
+        quantity::bytes(text).map(|_| ())
+    }
+});
 /// A number of CPUs.
 pub(crate) const DECIMAL: Kind = Kind::new("decimal", |text| quantity::nano_cpus(text).map(|_| ()));
 /// A duration with units.
 pub(crate) const DURATION: Kind = Kind::new("duration", |text| {
-    quantity::duration_nanos(text).map(|_| ()).ok_or_else(|| quantity::duration_error(text))
+    quantity::duration_nanos(text)
+        .map(|_| ())
+        .ok_or_else(|| quantity::duration_error(text))
 });
 /// A condition on what is listed, `name=value`.
 pub(crate) const FILTER: Kind = Kind::new("filter", |text| {
@@ -82,17 +92,40 @@ pub(crate) struct Flag {
 
 /// A flag without a letter.
 pub(crate) const fn flag(long: &'static str, kind: Kind, help: &'static str) -> Flag {
-    Flag { long, short: None, kind, help, sets: long }
+    Flag {
+        long,
+        short: None,
+        kind,
+        help,
+        sets: long,
+    }
 }
 
 /// A flag with a letter.
-pub(crate) const fn letter(long: &'static str, short: char, kind: Kind, help: &'static str) -> Flag {
-    Flag { long, short: Some(short), kind, help, sets: long }
+pub(crate) const fn letter(
+    long: &'static str,
+    short: char,
+    kind: Kind,
+    help: &'static str,
+) -> Flag {
+    Flag {
+        long,
+        short: Some(short),
+        kind,
+        help,
+        sets: long,
+    }
 }
 
 /// An older name of a flag; it is not shown.
 pub(crate) const fn alias(long: &'static str, kind: Kind, sets: &'static str) -> Flag {
-    Flag { long, short: None, kind, help: "", sets }
+    Flag {
+        long,
+        short: None,
+        kind,
+        help: "",
+        sets,
+    }
 }
 
 impl Flag {
@@ -150,7 +183,10 @@ impl Parsed {
         tables: impl Iterator<Item = &'static Flag> + Clone,
         order: Order,
     ) -> Result<Self, ParseError> {
-        let mut parsed = Self { values: Vec::new(), args: Vec::new() };
+        let mut parsed = Self {
+            values: Vec::new(),
+            args: Vec::new(),
+        };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             if word == "--" {
@@ -179,7 +215,9 @@ impl Parsed {
         words: &mut impl Iterator<Item = &'a String>,
         mut tables: impl Iterator<Item = &'static Flag>,
     ) -> Result<(), ParseError> {
-        let (name, value) = name.split_once('=').map_or((name, None), |(name, value)| (name, Some(value)));
+        let (name, value) = name
+            .split_once('=')
+            .map_or((name, None), |(name, value)| (name, Some(value)));
         if name.is_empty() || name.starts_with('-') {
             return Err(ParseError::Bad(format!("bad flag syntax: {word}")));
         }
@@ -227,7 +265,9 @@ impl Parsed {
             }
             return match words.next() {
                 Some(value) => self.set(flag, value),
-                None => Err(ParseError::Bad(format!("flag needs an argument: '{letter}' in -{group}"))),
+                None => Err(ParseError::Bad(format!(
+                    "flag needs an argument: '{letter}' in -{group}"
+                ))),
             };
         }
         Ok(())
@@ -257,7 +297,11 @@ impl Parsed {
 
     /// A flag's last value.
     pub(crate) fn last(&self, long: &str) -> Option<&str> {
-        self.values.iter().rev().find(|(flag, _)| *flag == long).map(|(_, value)| value.as_str())
+        self.values
+            .iter()
+            .rev()
+            .find(|(flag, _)| *flag == long)
+            .map(|(_, value)| value.as_str())
     }
 
     /// A flag's last value, or the empty text.
@@ -267,7 +311,10 @@ impl Parsed {
 
     /// A flag's values in their order.
     pub(crate) fn all<'a>(&'a self, long: &'a str) -> impl Iterator<Item = &'a str> {
-        self.values.iter().filter(move |(flag, _)| *flag == long).map(|(_, value)| value.as_str())
+        self.values
+            .iter()
+            .filter(move |(flag, _)| *flag == long)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Whether a switch is on; off when it was not given.
@@ -282,12 +329,19 @@ impl Parsed {
 
     /// A whole number; the table has checked it.
     pub(crate) fn number(&self, long: &str) -> Option<i64> {
-        self.last(long).and_then(|text| quantity::signed(text, 64).ok())
+        self.last(long)
+            .and_then(|text| quantity::signed(text, 64).ok())
     }
 
     /// A size in bytes, -1 for no limit; the table has checked it.
     pub(crate) fn bytes(&self, long: &str) -> Option<i64> {
-        self.last(long).and_then(|text| if text == "-1" { Some(-1) } else { quantity::bytes(text).ok() })
+        self.last(long).and_then(|text| {
+            if text == "-1" {
+                Some(-1)
+            } else {
+                quantity::bytes(text).ok()
+            }
+        })
     }
 
     /// The filters of `long` as the engine takes them: a JSON object of sets.
@@ -304,12 +358,17 @@ impl Parsed {
 
 /// Conditions on what the engine lists or removes.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Filters(std::collections::BTreeMap<String, std::collections::BTreeMap<String, bool>>);
+pub(crate) struct Filters(
+    std::collections::BTreeMap<String, std::collections::BTreeMap<String, bool>>,
+);
 
 impl Filters {
     /// Adds an accepted value for a condition.
     pub(crate) fn add(&mut self, name: &str, value: &str) {
-        self.0.entry(name.to_owned()).or_default().insert(value.to_owned(), true);
+        self.0
+            .entry(name.to_owned())
+            .or_default()
+            .insert(value.to_owned(), true);
     }
 
     /// Whether the condition was given.
@@ -319,12 +378,19 @@ impl Filters {
 
     /// The values of a condition.
     pub(crate) fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
-        self.0.get(name).into_iter().flat_map(|values| values.keys().map(String::as_str))
+        self.0
+            .get(name)
+            .into_iter()
+            .flat_map(|values| values.keys().map(String::as_str))
     }
 
     /// The JSON for a query, `None` where there is no condition.
     pub(crate) fn to_query(&self) -> Option<String> {
-        if self.0.is_empty() { None } else { serde_json::to_string(&self.0).ok() }
+        if self.0.is_empty() {
+            None
+        } else {
+            serde_json::to_string(&self.0).ok()
+        }
     }
 }
 
@@ -356,10 +422,17 @@ mod tests {
 
     #[test]
     fn forms_of_flags() {
-        let parsed = read("-it -p80:80 -p=81 --publish 82 --publish=83 --name=a --name b -d=false busybox -x", Order::OptionsFirst).unwrap();
+        let parsed = read(
+            "-it -p80:80 -p=81 --publish 82 --publish=83 --name=a --name b -d=false busybox -x",
+            Order::OptionsFirst,
+        )
+        .unwrap();
         assert!(parsed.on("interactive") && parsed.on("tty") && !parsed.on("detach"));
         assert!(parsed.given("detach"));
-        assert_eq!(parsed.all("publish").collect::<Vec<_>>(), ["80:80", "81", "82", "83"]);
+        assert_eq!(
+            parsed.all("publish").collect::<Vec<_>>(),
+            ["80:80", "81", "82", "83"]
+        );
         assert_eq!(parsed.text("name"), "b");
         assert_eq!(parsed.args, ["busybox", "-x"]);
     }
@@ -380,7 +453,10 @@ mod tests {
         assert_eq!(error("--name"), "flag needs an argument: --name");
         assert_eq!(error("-dp"), "flag needs an argument: 'p' in -p");
         assert_eq!(error("--=x"), "bad flag syntax: --=x");
-        assert_eq!(error("-m x"), "invalid argument \"x\" for \"-m, --memory\" flag: invalid size: 'x'");
+        assert_eq!(
+            error("-m x"),
+            "invalid argument \"x\" for \"-m, --memory\" flag: invalid size: 'x'"
+        );
         assert_eq!(
             error("--detach=maybe"),
             "invalid argument \"maybe\" for \"-d, --detach\" flag: strconv.ParseBool: parsing \"maybe\": invalid syntax"

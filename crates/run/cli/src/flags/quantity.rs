@@ -4,8 +4,14 @@
 /// Bytes with a binary unit: `512m`, `1.5GiB`, `10 kb`.
 pub(crate) fn bytes(text: &str) -> Result<i64, String> {
     let bad_size = || format!("invalid size: '{text}'");
-    let at = text.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ').ok_or_else(bad_size)?;
-    let number = if text.as_bytes()[at] == b' ' { &text[..at] } else { &text[..=at] };
+    let at = text
+        .rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ')
+        .ok_or_else(bad_size)?;
+    let number = if text.as_bytes()[at] == b' ' {
+        &text[..at]
+    } else {
+        &text[..=at]
+    };
     let suffix = text[at + 1..].to_ascii_lowercase();
     let number = float(number)?;
     if number < 0.0 {
@@ -17,7 +23,10 @@ pub(crate) fn bytes(text: &str) -> Result<i64, String> {
         None => 0,
         Some(b'b') if letters.len() == 1 => 0,
         Some(letter) => {
-            let position = b"kmgtp".iter().position(|known| known == letter).ok_or_else(bad_suffix)?;
+            let position = b"kmgtp"
+                .iter()
+                .position(|known| known == letter)
+                .ok_or_else(bad_suffix)?;
             if !matches!(&letters[1..], b"" | b"b" | b"ib") {
                 return Err(bad_suffix());
             }
@@ -29,8 +38,16 @@ pub(crate) fn bytes(text: &str) -> Result<i64, String> {
 
 /// A decimal number, with Go's words for what is not one.
 pub(crate) fn float(text: &str) -> Result<f64, String> {
-    let plain = !text.is_empty() && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
-    text.parse().ok().filter(|_| plain).ok_or_else(|| format!("strconv.ParseFloat: parsing {}: invalid syntax", quote(text)))
+    let plain = !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
+    text.parse().ok().filter(|_| plain).ok_or_else(|| {
+        format!(
+            "strconv.ParseFloat: parsing {}: invalid syntax",
+            quote(text)
+        )
+    })
 }
 
 /// A whole number of `bits` bits, in Go's literal forms and with Go's words.
@@ -40,22 +57,32 @@ pub(crate) fn signed(text: &str, bits: u32) -> Result<i64, String> {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
-    let Some(magnitude) = magnitude(digits) else { return error("invalid syntax") };
+    let Some(magnitude) = magnitude(digits) else {
+        return error("invalid syntax");
+    };
     let bound = 1u128 << (bits - 1);
     let within = magnitude < bound || (negative && magnitude == bound);
     if !within {
         return error("value out of range");
     }
     let magnitude = magnitude as i128;
-    i64::try_from(if negative { -magnitude } else { magnitude }).or_else(|_| error("value out of range"))
+    i64::try_from(if negative { -magnitude } else { magnitude })
+        .or_else(|_| error("value out of range"))
 }
 
 /// A whole number without a sign.
 pub(crate) fn unsigned(text: &str, bits: u32) -> Result<u64, String> {
-    let error = |what: &str| Err(format!("strconv.ParseUint: parsing {}: {what}", quote(text)));
+    let error = |what: &str| {
+        Err(format!(
+            "strconv.ParseUint: parsing {}: {what}",
+            quote(text)
+        ))
+    };
     match magnitude(text) {
         None => error("invalid syntax"),
-        Some(number) if number < 1u128 << bits => u64::try_from(number).or_else(|_| error("value out of range")),
+        Some(number) if number < 1u128 << bits => {
+            u64::try_from(number).or_else(|_| error("value out of range"))
+        }
         Some(_) => error("value out of range"),
     }
 }
@@ -117,7 +144,11 @@ fn decimal_fraction(text: &str) -> Option<(i128, i128)> {
     let number = if negative { -number } else { number };
     let scale = i32::try_from(fraction.len()).ok()?.checked_sub(exponent)?;
     let power = 10i128.checked_pow(scale.unsigned_abs())?;
-    if scale >= 0 { Some((number, power)) } else { Some((number.checked_mul(power)?, 1)) }
+    if scale >= 0 {
+        Some((number, power))
+    } else {
+        Some((number.checked_mul(power)?, 1))
+    }
 }
 
 /// Nanoseconds of a Go duration: `1h30m`, `1.5s`, `100ms`; `None` for what is
@@ -138,7 +169,9 @@ pub(crate) fn duration_nanos(text: &str) -> Option<i64> {
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let number: f64 = rest[..end].parse().ok()?;
         rest = &rest[end..];
-        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(rest.len());
         let unit = match &rest[..end] {
             "ns" => 1.0,
             "us" | "µs" | "μs" => 1e3,
@@ -165,12 +198,21 @@ pub(crate) fn duration_error(text: &str) -> String {
         return format!("time: missing unit in duration {}", quote(text));
     }
     let mut rest = digits;
-    while let Some(end) = rest.find(|c: char| !c.is_ascii_digit() && c != '.').filter(|&end| end > 0) {
+    while let Some(end) = rest
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .filter(|&end| end > 0)
+    {
         rest = &rest[end..];
-        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(rest.len());
         let unit = &rest[..end];
         if !matches!(unit, "ns" | "us" | "µs" | "μs" | "ms" | "s" | "m" | "h") {
-            return format!("time: unknown unit {} in duration {}", quote(unit), quote(text));
+            return format!(
+                "time: unknown unit {} in duration {}",
+                quote(unit),
+                quote(text)
+            );
         }
         rest = &rest[end..];
     }
@@ -192,8 +234,12 @@ pub(crate) fn quote(text: &str) -> String {
             '\u{8}' => out.push_str("\\b"),
             '\u{b}' => out.push_str("\\v"),
             '\u{c}' => out.push_str("\\f"),
-            c if u32::from(c) < 0x20 || c == '\u{7f}' => out.push_str(&format!("\\x{:02x}", u32::from(c))),
-            c if (0x80..0xa0).contains(&u32::from(c)) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c if u32::from(c) < 0x20 || c == '\u{7f}' => {
+                out.push_str(&format!("\\x{:02x}", u32::from(c)))
+            }
+            c if (0x80..0xa0).contains(&u32::from(c)) => {
+                out.push_str(&format!("\\u{:04x}", u32::from(c)))
+            }
             c => out.push(c),
         }
     }
@@ -224,7 +270,10 @@ mod tests {
             ("-32", "invalid size: '-32'"),
             ("32x", "invalid suffix: 'x'"),
             ("32mbx", "invalid suffix: 'mbx'"),
-            ("1.2.3", "strconv.ParseFloat: parsing \"1.2.3\": invalid syntax"),
+            (
+                "1.2.3",
+                "strconv.ParseFloat: parsing \"1.2.3\": invalid syntax",
+            ),
         ] {
             assert_eq!(bytes(text), Err(error.to_owned()), "{text}");
         }
@@ -236,8 +285,14 @@ mod tests {
         assert_eq!(nano_cpus(".5"), Ok(500_000_000));
         assert_eq!(nano_cpus("1/4"), Ok(250_000_000));
         assert_eq!(nano_cpus("1e-1"), Ok(100_000_000));
-        assert_eq!(nano_cpus("0.0000000001"), Err("value is too precise".to_owned()));
-        assert_eq!(nano_cpus("x"), Err("failed to parse x as a rational number".to_owned()));
+        assert_eq!(
+            nano_cpus("0.0000000001"),
+            Err("value is too precise".to_owned())
+        );
+        assert_eq!(
+            nano_cpus("x"),
+            Err("failed to parse x as a rational number".to_owned())
+        );
         assert!(nano_cpus("1/0").is_err());
         assert!(nano_cpus("1e999").is_err());
     }
@@ -246,9 +301,17 @@ mod tests {
     fn whole_numbers() {
         assert_eq!(signed("-0x10", 64), Ok(-16));
         assert_eq!(signed("010", 64), Ok(8));
-        assert!(signed("9223372036854775808", 64).unwrap_err().ends_with("value out of range"));
+        assert!(
+            signed("9223372036854775808", 64)
+                .unwrap_err()
+                .ends_with("value out of range")
+        );
         assert_eq!(unsigned("65535", 16), Ok(65535));
-        assert!(unsigned("65536", 16).unwrap_err().ends_with("value out of range"));
+        assert!(
+            unsigned("65536", 16)
+                .unwrap_err()
+                .ends_with("value out of range")
+        );
         assert!(unsigned("-1", 16).unwrap_err().ends_with("invalid syntax"));
     }
 
@@ -260,7 +323,13 @@ mod tests {
         for bad in ["", "10", "s", "1x", "1h 2m", "999999999999h"] {
             assert_eq!(duration_nanos(bad), None, "{bad}");
         }
-        assert_eq!(duration_error("10"), "time: missing unit in duration \"10\"");
-        assert_eq!(duration_error("1x"), "time: unknown unit \"x\" in duration \"1x\"");
+        assert_eq!(
+            duration_error("10"),
+            "time: missing unit in duration \"10\""
+        );
+        assert_eq!(
+            duration_error("1x"),
+            "time: unknown unit \"x\" in duration \"1x\""
+        );
     }
 }

@@ -27,8 +27,12 @@ impl Format {
                 None => (source, false),
             },
         };
-        let source = source.trim_matches(' ').replace("\\t", "\t").replace("\\n", "\n");
-        let template = Template::parse(&source).map_err(|error| Failure::new(format!("template parsing error: {error}")))?;
+        let source = source
+            .trim_matches(' ')
+            .replace("\\t", "\t")
+            .replace("\\n", "\n");
+        let template = Template::parse(&source)
+            .map_err(|error| Failure::new(format!("template parsing error: {error}")))?;
         Ok(Self { template, is_table })
     }
 
@@ -42,16 +46,27 @@ impl Format {
         let failed = |error: String| Failure::new(format!("template parsing error: {error}"));
         let mut out = String::new();
         if self.is_table {
-            let headers: Map<String, Value> =
-                headers.iter().map(|(name, title)| ((*name).to_owned(), Value::from(*title))).collect();
-            out.push_str(&self.template.execute_as(&Value::Object(headers), Mode::Header).map_err(failed)?);
+            let headers: Map<String, Value> = headers
+                .iter()
+                .map(|(name, title)| ((*name).to_owned(), Value::from(*title)))
+                .collect();
+            out.push_str(
+                &self
+                    .template
+                    .execute_as(&Value::Object(headers), Mode::Header)
+                    .map_err(failed)?,
+            );
             out.push('\n');
         }
         for row in rows {
             out.push_str(&self.template.execute(&row.0).map_err(failed)?);
             out.push('\n');
         }
-        Ok(if self.is_table { align(&out, COLUMN_WIDTH, COLUMN_PADDING) } else { out })
+        Ok(if self.is_table {
+            align(&out, COLUMN_WIDTH, COLUMN_PADDING)
+        } else {
+            out
+        })
     }
 }
 
@@ -64,18 +79,27 @@ impl Row {
     pub(crate) fn new(columns: Vec<(&str, Value)>, labels: Option<&Value>) -> Self {
         let mut columns = columns;
         columns.sort_by(|a, b| a.0.cmp(b.0));
-        let mut fields: Map<String, Value> =
-            columns.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        fields.insert(LABELS_FIELD.to_owned(), labels.cloned().unwrap_or(Value::Null));
+        let mut fields: Map<String, Value> = columns
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        fields.insert(
+            LABELS_FIELD.to_owned(),
+            labels.cloned().unwrap_or(Value::Null),
+        );
         Self(Value::Object(fields))
     }
 }
 
 /// Labels as one text: `a=1,b=2`, by name.
 pub(crate) fn labels_text(labels: Option<&Value>) -> String {
-    let Some(Value::Object(labels)) = labels else { return String::new() };
-    let mut pairs: Vec<String> =
-        labels.iter().map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())).collect();
+    let Some(Value::Object(labels)) = labels else {
+        return String::new();
+    };
+    let mut pairs: Vec<String> = labels
+        .iter()
+        .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
+        .collect();
     pairs.sort();
     pairs.join(",")
 }

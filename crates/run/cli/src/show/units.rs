@@ -11,7 +11,11 @@ pub(crate) fn general(number: f64, digits: usize) -> String {
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or_default();
     let trimmed = |text: &str| -> String {
-        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text.to_owned() }
+        if text.contains('.') {
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        } else {
+            text.to_owned()
+        }
     };
     if exponent < -4 || exponent >= i32::try_from(digits).unwrap_or(i32::MAX) {
         let sign = if exponent < 0 { '-' } else { '+' };
@@ -32,12 +36,22 @@ fn scaled(mut size: f64, base: f64, units: &[&str], digits: usize) -> String {
 
 /// Powers of a thousand with `digits` significant digits: `1.23MB`.
 pub(crate) fn decimal_size(bytes: f64, digits: usize) -> String {
-    scaled(bytes, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"], digits)
+    scaled(
+        bytes,
+        1000.0,
+        &["B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"],
+        digits,
+    )
 }
 
 /// Powers of 1,024 with four significant digits: `1.5GiB`.
 pub(crate) fn binary_size(bytes: f64) -> String {
-    scaled(bytes, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"], 4)
+    scaled(
+        bytes,
+        1024.0,
+        &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"],
+        4,
+    )
 }
 
 /// How long something lasted, to about one figure: `About an hour`.
@@ -92,7 +106,9 @@ fn is_wide(c: char) -> bool {
 /// The twelve digits by which people know an id.
 pub(crate) fn short_id(id: &str) -> &str {
     let hex = id.split_once(':').map_or(id, |(_, hex)| hex);
-    hex.char_indices().nth(12).map_or(hex, |(end, _)| &hex[..end])
+    hex.char_indices()
+        .nth(12)
+        .map_or(hex, |(end, _)| &hex[..end])
 }
 
 #[cfg(test)]
@@ -114,9 +130,13 @@ mod tests {
         ] {
             assert_eq!(decimal_size(bytes, digits), text);
         }
-        for (bytes, text) in
-            [(0.0, "0B"), (1024.0, "1KiB"), (1_610_612_736.0, "1.5GiB"), (25_150_000_000.0, "23.42GiB"), (1023.0, "1023B")]
-        {
+        for (bytes, text) in [
+            (0.0, "0B"),
+            (1024.0, "1KiB"),
+            (1_610_612_736.0, "1.5GiB"),
+            (25_150_000_000.0, "23.42GiB"),
+            (1023.0, "1023B"),
+        ] {
             assert_eq!(binary_size(bytes), text);
         }
     }
@@ -147,7 +167,10 @@ mod tests {
     #[test]
     fn ellipses_and_ids() {
         assert_eq!(ellipsis("short", 20), "short");
-        assert_eq!(ellipsis("sh -c 'sleep 100000000'", 20), "sh -c 'sleep 100000…");
+        assert_eq!(
+            ellipsis("sh -c 'sleep 100000000'", 20),
+            "sh -c 'sleep 100000…"
+        );
         assert_eq!(ellipsis("漢字漢字", 5), "漢字…");
         assert_eq!(short_id("sha256:0123456789abcdef"), "0123456789ab");
         assert_eq!(short_id("0123"), "0123");

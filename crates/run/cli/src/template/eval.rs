@@ -27,11 +27,19 @@ pub(super) struct Datum {
 
 impl Datum {
     pub(super) fn new(value: Value) -> Self {
-        Self { value, is_map: false, absent: false }
+        Self {
+            value,
+            is_map: false,
+            absent: false,
+        }
     }
 
     pub(super) fn absent() -> Self {
-        Self { value: Value::Null, is_map: false, absent: true }
+        Self {
+            value: Value::Null,
+            is_map: false,
+            absent: true,
+        }
     }
 
     pub(super) fn text(text: impl Into<String>) -> Self {
@@ -53,24 +61,95 @@ impl Datum {
 
 /// Fields whose objects are maps in the engine's answers.
 const MAPS: &[&str] = &[
-    "Labels", "Networks", "Ports", "Options", "Opts", "Tmpfs", "Sysctls", "ExposedPorts", "Volumes", "Attributes", "Data",
-    "DriverOpts", "PortBindings", "StorageOpt", "Annotations", "Containers", "IndexConfigs", "Runtimes", "Details",
-    "UnsafeOptions", "AuxiliaryAddresses", "IPAMOptions", "Status",
+    "Labels",
+    "Networks",
+    "Ports",
+    "Options",
+    "Opts",
+    "Tmpfs",
+    "Sysctls",
+    "ExposedPorts",
+    "Volumes",
+    "Attributes",
+    "Data",
+    "DriverOpts",
+    "PortBindings",
+    "StorageOpt",
+    "Annotations",
+    "Containers",
+    "IndexConfigs",
+    "Runtimes",
+    "Details",
+    "UnsafeOptions",
+    "AuxiliaryAddresses",
+    "IPAMOptions",
+    "Status",
 ];
 
 /// Fields that an answer leaves out where they are empty.
 const OPTIONAL: &[&str] = &[
-    "Health", "Healthcheck", "Mounts", "MacAddress", "SizeRw", "SizeRootFs", "StopSignal", "StopTimeout", "Shell",
-    "ArgsEscaped", "OnBuild", "Init", "Annotations", "StorageOpt", "Tmpfs", "Sysctls", "NetworkDisabled", "ExposedPorts",
-    "UsageData", "CreatedAt", "Status", "IPAMConfig", "Links", "Aliases", "DriverOpts", "Node", "Swarm", "GraphDriver",
-    "VirtualSize", "Parent", "Comment", "Container", "ContainerConfig", "DockerVersion", "Author", "Variant", "OsVersion",
-    "ImageManifestDescriptor", "Manifests", "Descriptor", "ClusterVolume", "Isolation", "Propagation", "Volumes",
-    "scope", "status", "id", "from", "time", "timeNano", "VolumeOptions", "BindOptions", "TmpfsOptions", "Warnings",
+    "Health",
+    "Healthcheck",
+    "Mounts",
+    "MacAddress",
+    "SizeRw",
+    "SizeRootFs",
+    "StopSignal",
+    "StopTimeout",
+    "Shell",
+    "ArgsEscaped",
+    "OnBuild",
+    "Init",
+    "Annotations",
+    "StorageOpt",
+    "Tmpfs",
+    "Sysctls",
+    "NetworkDisabled",
+    "ExposedPorts",
+    "UsageData",
+    "CreatedAt",
+    "Status",
+    "IPAMConfig",
+    "Links",
+    "Aliases",
+    "DriverOpts",
+    "Node",
+    "Swarm",
+    "GraphDriver",
+    "VirtualSize",
+    "Parent",
+    "Comment",
+    "Container",
+    "ContainerConfig",
+    "DockerVersion",
+    "Author",
+    "Variant",
+    "OsVersion",
+    "ImageManifestDescriptor",
+    "Manifests",
+    "Descriptor",
+    "ClusterVolume",
+    "Isolation",
+    "Propagation",
+    "Volumes",
+    "scope",
+    "status",
+    "id",
+    "from",
+    "time",
+    "timeNano",
+    "VolumeOptions",
+    "BindOptions",
+    "TmpfsOptions",
+    "Warnings",
 ];
 
 /// A field under its name in Go: `ID` for the API's `Id`, `Time` for `time`.
 fn another_case<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    object.iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    object
+        .iter()
+        .find(|(field, _)| field.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
 }
 
 enum Flow {
@@ -81,8 +160,11 @@ enum Flow {
 
 pub(super) fn execute(nodes: &[Node], data: &Value, mode: Mode) -> Result<String, String> {
     let dot = Datum::new(data.clone());
-    let mut evaluator =
-        Evaluator { out: String::new(), variables: vec![(String::new(), dot.clone())], mode };
+    let mut evaluator = Evaluator {
+        out: String::new(),
+        variables: vec![(String::new(), dot.clone())],
+        mode,
+    };
     evaluator.nodes(nodes, &dot)?;
     Ok(evaluator.out)
 }
@@ -120,44 +202,85 @@ impl Evaluator {
                     print::datum(&value, &mut self.out);
                 }
             }
-            Node::If { condition, then, otherwise } => {
+            Node::If {
+                condition,
+                then,
+                otherwise,
+            } => {
                 let scope = self.variables.len();
                 let holds = self.pipeline(condition, dot)?.is_true();
                 let flow = self.nodes(if holds { then } else { otherwise }, dot)?;
                 self.variables.truncate(scope);
                 return Ok(flow);
             }
-            Node::With { value, then, otherwise } => {
+            Node::With {
+                value,
+                then,
+                otherwise,
+            } => {
                 let scope = self.variables.len();
                 let value = self.pipeline(value, dot)?;
-                let flow = if value.is_true() { self.nodes(then, &value)? } else { self.nodes(otherwise, dot)? };
+                let flow = if value.is_true() {
+                    self.nodes(then, &value)?
+                } else {
+                    self.nodes(otherwise, dot)?
+                };
                 self.variables.truncate(scope);
                 return Ok(flow);
             }
-            Node::Range { over, body, otherwise } => return self.range(over, body, otherwise, dot),
+            Node::Range {
+                over,
+                body,
+                otherwise,
+            } => return self.range(over, body, otherwise, dot),
             Node::Break => return Ok(Flow::Break),
             Node::Continue => return Ok(Flow::Continue),
         }
         Ok(Flow::On)
     }
 
-    fn range(&mut self, over: &Pipeline, body: &[Node], otherwise: &[Node], dot: &Datum) -> Result<Flow, String> {
+    fn range(
+        &mut self,
+        over: &Pipeline,
+        body: &[Node],
+        otherwise: &[Node],
+        dot: &Datum,
+    ) -> Result<Flow, String> {
         let scope = self.variables.len();
-        let plain = Pipeline { variables: Vec::new(), declares: false, commands: over.commands.clone() };
+        let plain = Pipeline {
+            variables: Vec::new(),
+            declares: false,
+            commands: over.commands.clone(),
+        };
         let value = self.pipeline(&plain, dot)?;
         let items: Vec<(Value, Value)> = match value.value {
-            Value::Array(items) => items.into_iter().enumerate().map(|(at, item)| (Value::from(at), item)).collect(),
+            Value::Array(items) => items
+                .into_iter()
+                .enumerate()
+                .map(|(at, item)| (Value::from(at), item))
+                .collect(),
             Value::Object(fields) => {
-                let mut items: Vec<_> = fields.into_iter().map(|(key, item)| (Value::String(key), item)).collect();
+                let mut items: Vec<_> = fields
+                    .into_iter()
+                    .map(|(key, item)| (Value::String(key), item))
+                    .collect();
                 items.sort_by(|a, b| a.0.as_str().cmp(&b.0.as_str()));
                 items
             }
             Value::Number(number) if number.is_u64() => {
-                (0..number.as_u64().unwrap_or(0).min(1_000_000)).map(|at| (Value::from(at), Value::from(at))).collect()
+                (0..number.as_u64().unwrap_or(0).min(1_000_000))
+                    .map(|at| (Value::from(at), Value::from(at)))
+                    .collect()
             }
             Value::Null => Vec::new(),
             other => {
-                return Err(error("range", &format!("range can't iterate over {}", print::plain(&Datum::new(other)))));
+                return Err(error(
+                    "range",
+                    &format!(
+                        "range can't iterate over {}",
+                        print::plain(&Datum::new(other))
+                    ),
+                ));
             }
         };
         if items.is_empty() {
@@ -187,7 +310,12 @@ impl Evaluator {
     fn variable(&mut self, name: &str, value: Datum, declares: bool) {
         if declares {
             self.variables.push((name.to_owned(), value));
-        } else if let Some((_, slot)) = self.variables.iter_mut().rev().find(|(known, _)| known == name) {
+        } else if let Some((_, slot)) = self
+            .variables
+            .iter_mut()
+            .rev()
+            .find(|(known, _)| known == name)
+        {
             *slot = value;
         }
     }
@@ -204,8 +332,15 @@ impl Evaluator {
         Ok(value)
     }
 
-    fn command(&mut self, command: &Command, piped: Option<Datum>, dot: &Datum) -> Result<Datum, String> {
-        let Some((head, operands)) = command.operands.split_first() else { return Ok(Datum::absent()) };
+    fn command(
+        &mut self,
+        command: &Command,
+        piped: Option<Datum>,
+        dot: &Datum,
+    ) -> Result<Datum, String> {
+        let Some((head, operands)) = command.operands.split_first() else {
+            return Ok(Datum::absent());
+        };
         if let Operand::Function(name) = head {
             return self.call(name, operands, piped, dot);
         }
@@ -234,19 +369,40 @@ impl Evaluator {
         }
         arguments.extend(piped);
         let path = format!(".{}", fields.join("."));
-        let [name] = fields else { return Err(error(&path, "has arguments but cannot be invoked as function")) };
-        let (Some(key), 1) = (arguments.first().and_then(|argument| argument.value.as_str()), arguments.len()) else {
-            return Err(error(&path, &format!("wrong number of args for {name}: want 1 got {}", arguments.len())));
+        let [name] = fields else {
+            return Err(error(
+                &path,
+                "has arguments but cannot be invoked as function",
+            ));
+        };
+        let (Some(key), 1) = (
+            arguments
+                .first()
+                .and_then(|argument| argument.value.as_str()),
+            arguments.len(),
+        ) else {
+            return Err(error(
+                &path,
+                &format!(
+                    "wrong number of args for {name}: want 1 got {}",
+                    arguments.len()
+                ),
+            ));
         };
         if name != "Label" {
-            return Err(error(&path, &format!("{name} has arguments but cannot be invoked as function")));
+            return Err(error(
+                &path,
+                &format!("{name} has arguments but cannot be invoked as function"),
+            ));
         }
         if self.mode == Mode::Header {
             let last = key.rsplit('.').next().unwrap_or(key);
             return Ok(Datum::text(last.replace(['-', '_'], " ")));
         }
         match dot.value.get(LABELS_FIELD) {
-            Some(labels) => Ok(Datum::text(labels.get(key).and_then(Value::as_str).unwrap_or_default())),
+            Some(labels) => Ok(Datum::text(
+                labels.get(key).and_then(Value::as_str).unwrap_or_default(),
+            )),
             None => Err(error(&path, "can't evaluate field Label in this type")),
         }
     }
@@ -269,7 +425,10 @@ impl Evaluator {
             }
             return match piped {
                 Some(piped) => Ok(piped),
-                None if operands.is_empty() => Err(error(name, &format!("wrong number of args for {name}: want at least 1 got 0"))),
+                None if operands.is_empty() => Err(error(
+                    name,
+                    &format!("wrong number of args for {name}: want at least 1 got 0"),
+                )),
                 None => Ok(last),
             };
         }
@@ -280,10 +439,13 @@ impl Evaluator {
         arguments.extend(piped);
         if self.mode == Mode::Header && functions::is_dockers(name) {
             // docker gives a header to such a function as its only text.
-            let header = arguments.into_iter().find(|argument| argument.value.is_string());
+            let header = arguments
+                .into_iter()
+                .find(|argument| argument.value.is_string());
             return Ok(header.unwrap_or_else(|| Datum::text("")));
         }
-        functions::call(name, arguments).map_err(|reason| error(name, &format!("error calling {name}: {reason}")))
+        functions::call(name, arguments)
+            .map_err(|reason| error(name, &format!("error calling {name}: {reason}")))
     }
 
     fn operand(&mut self, operand: &Operand, dot: &Datum) -> Result<Datum, String> {
@@ -294,8 +456,17 @@ impl Evaluator {
             Operand::Function(name) => self.call(name, &[], None, dot),
             Operand::Field(names) => self.fields(dot, names, ""),
             Operand::Variable(name, names) => {
-                let value = self.variables.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-                self.fields(&value.unwrap_or_else(Datum::absent), names, &format!("${name}"))
+                let value = self
+                    .variables
+                    .iter()
+                    .rev()
+                    .find(|(known, _)| known == name)
+                    .map(|(_, value)| value.clone());
+                self.fields(
+                    &value.unwrap_or_else(Datum::absent),
+                    names,
+                    &format!("${name}"),
+                )
             }
             Operand::Nested(pipeline, names) => {
                 let value = self.pipeline(pipeline, dot)?;
@@ -305,7 +476,9 @@ impl Evaluator {
     }
 
     fn fields(&self, from: &Datum, names: &[String], prefix: &str) -> Result<Datum, String> {
-        let Some((last, _)) = names.split_last() else { return Ok(from.clone()) };
+        let Some((last, _)) = names.split_last() else {
+            return Ok(from.clone());
+        };
         let path = || format!("{prefix}.{}", names.join("."));
         let mut at = &from.value;
         let mut in_map = from.is_map;
@@ -314,13 +487,30 @@ impl Evaluator {
             let object: &Map<String, Value> = match at {
                 Value::Object(object) => object,
                 Value::Null if missing => return Ok(Datum::absent()),
-                Value::Null => return Err(error(&path(), &format!("nil pointer evaluating interface {{}}.{name}"))),
+                Value::Null => {
+                    return Err(error(
+                        &path(),
+                        &format!("nil pointer evaluating interface {{}}.{name}"),
+                    ));
+                }
                 other => {
-                    return Err(error(&path(), &format!("can't evaluate field {name} in type {}", print::type_name(other))));
+                    return Err(error(
+                        &path(),
+                        &format!(
+                            "can't evaluate field {name} in type {}",
+                            print::type_name(other)
+                        ),
+                    ));
                 }
             };
             let exact = object.get(name);
-            match exact.or_else(|| if in_map { None } else { another_case(object, name) }) {
+            match exact.or_else(|| {
+                if in_map {
+                    None
+                } else {
+                    another_case(object, name)
+                }
+            }) {
                 Some(value) => at = value,
                 None if in_map || self.mode == Mode::Header => {
                     at = &Value::Null;
@@ -331,13 +521,25 @@ impl Evaluator {
                     missing = false;
                 }
                 None if object.contains_key(LABELS_FIELD) => {
-                    return Err(error(&path(), &format!("can't evaluate field {name} in type row")));
+                    return Err(error(
+                        &path(),
+                        &format!("can't evaluate field {name} in type row"),
+                    ));
                 }
-                None => return Err(error(&path(), &format!("map has no entry for key {}", quote(name)))),
+                None => {
+                    return Err(error(
+                        &path(),
+                        &format!("map has no entry for key {}", quote(name)),
+                    ));
+                }
             }
             in_map = MAPS.contains(&name.as_str());
         }
         let is_map = MAPS.contains(&last.as_str());
-        Ok(Datum { value: at.clone(), is_map, absent: missing && at.is_null() })
+        Ok(Datum {
+            value: at.clone(),
+            is_map,
+            absent: missing && at.is_null(),
+        })
     }
 }

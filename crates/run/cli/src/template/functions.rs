@@ -8,9 +8,12 @@ use super::eval::Datum;
 use super::print;
 
 const BUILT_IN: &[&str] = &[
-    "and", "or", "not", "eq", "ne", "lt", "le", "gt", "ge", "len", "index", "slice", "print", "printf", "println",
+    "and", "or", "not", "eq", "ne", "lt", "le", "gt", "ge", "len", "index", "slice", "print",
+    "printf", "println",
 ];
-const DOCKERS: &[&str] = &["json", "join", "split", "lower", "upper", "title", "pad", "truncate"];
+const DOCKERS: &[&str] = &[
+    "json", "join", "split", "lower", "upper", "title", "pad", "truncate",
+];
 
 /// Whether there is a function of that name.
 pub(super) fn exists(name: &str) -> bool {
@@ -61,9 +64,15 @@ pub(super) fn call(name: &str, arguments: Vec<Datum>) -> Result<Datum, String> {
         ("split", [value, separator]) => {
             let (value, separator) = (text(value)?, text(separator)?);
             let parts: Vec<Value> = if separator.is_empty() {
-                value.chars().map(|c| Value::String(c.to_string())).collect()
+                value
+                    .chars()
+                    .map(|c| Value::String(c.to_string()))
+                    .collect()
             } else {
-                value.split(separator).map(|part| Value::String(part.to_owned())).collect()
+                value
+                    .split(separator)
+                    .map(|part| Value::String(part.to_owned()))
+                    .collect()
             };
             Ok(Datum::new(Value::Array(parts)))
         }
@@ -76,7 +85,11 @@ pub(super) fn call(name: &str, arguments: Vec<Datum>) -> Result<Datum, String> {
                 return Ok(Datum::text(""));
             }
             let (before, after) = (count(before)?, count(after)?);
-            Ok(Datum::text(format!("{}{value}{}", " ".repeat(before), " ".repeat(after))))
+            Ok(Datum::text(format!(
+                "{}{value}{}",
+                " ".repeat(before),
+                " ".repeat(after)
+            )))
         }
         ("truncate", [value, length]) => {
             let value = text(value)?;
@@ -86,14 +99,20 @@ pub(super) fn call(name: &str, arguments: Vec<Datum>) -> Result<Datum, String> {
             }
             Ok(Datum::text(&value[..end]))
         }
-        (_, arguments) => Err(format!("wrong number of args for {name}: got {}", arguments.len())),
+        (_, arguments) => Err(format!(
+            "wrong number of args for {name}: got {}",
+            arguments.len()
+        )),
     }
 }
 
 fn text(datum: &Datum) -> Result<&str, String> {
     match &datum.value {
         Value::String(text) => Ok(text),
-        other => Err(format!("wrong type for value; expected string; got {}", print::type_name(other))),
+        other => Err(format!(
+            "wrong type for value; expected string; got {}",
+            print::type_name(other)
+        )),
     }
 }
 
@@ -125,7 +144,9 @@ fn title(text: &str) -> String {
 
 fn join(value: &Datum, separator: &str) -> Result<Datum, String> {
     let parts = |items: &mut dyn Iterator<Item = &Value>| -> Vec<String> {
-        items.map(|item| print::plain(&Datum::new(item.clone()))).collect()
+        items
+            .map(|item| print::plain(&Datum::new(item.clone())))
+            .collect()
     };
     match &value.value {
         Value::Null => Ok(Datum::text("")),
@@ -143,7 +164,9 @@ fn equal(a: &Datum, b: &Datum) -> Result<bool, String> {
     match (&a.value, &b.value) {
         (Value::Null, _) | (_, Value::Null) => Ok(a.value == b.value),
         (Value::Number(a), Value::Number(b)) => Ok(a.as_f64() == b.as_f64()),
-        (Value::Bool(_), Value::Bool(_)) | (Value::String(_), Value::String(_)) => Ok(a.value == b.value),
+        (Value::Bool(_), Value::Bool(_)) | (Value::String(_), Value::String(_)) => {
+            Ok(a.value == b.value)
+        }
         _ => Err("incompatible types for comparison".to_owned()),
     }
 }
@@ -152,7 +175,10 @@ fn order(a: &Datum, b: &Datum) -> Result<Ordering, String> {
     match (&a.value, &b.value) {
         (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64()) {
             (Some(a), Some(b)) => Ok(a.cmp(&b)),
-            _ => a.as_f64().partial_cmp(&b.as_f64()).ok_or_else(|| "invalid type for comparison".to_owned()),
+            _ => a
+                .as_f64()
+                .partial_cmp(&b.as_f64())
+                .ok_or_else(|| "invalid type for comparison".to_owned()),
         },
         (Value::String(a), Value::String(b)) => Ok(a.cmp(b)),
         _ => Err("incompatible types for comparison".to_owned()),
@@ -164,7 +190,10 @@ fn index(value: &Datum, keys: &[Datum]) -> Result<Datum, String> {
     for key in keys {
         at = match (&at.value, &key.value) {
             (Value::Array(items), Value::Number(number)) => {
-                let Some(position) = number.as_u64().and_then(|at| usize::try_from(at).ok()).filter(|&at| at < items.len())
+                let Some(position) = number
+                    .as_u64()
+                    .and_then(|at| usize::try_from(at).ok())
+                    .filter(|&at| at < items.len())
                 else {
                     return Err(format!("index out of range: {number}"));
                 };
@@ -177,16 +206,31 @@ fn index(value: &Datum, keys: &[Datum]) -> Result<Datum, String> {
                 None if fields.values().next().is_none_or(Value::is_string) => Datum::text(""),
                 None => Datum::absent(),
             },
-            (Value::Null, _) if at.absent || keys.len() == 1 => return Err("index of untyped nil".to_owned()),
+            (Value::Null, _) if at.absent || keys.len() == 1 => {
+                return Err("index of untyped nil".to_owned());
+            }
             (Value::Null, _) => return Err("index of nil pointer".to_owned()),
             (Value::Array(_) | Value::Object(_), key) => {
-                return Err(format!("cannot index slice/array with type {}", print::type_name(key)));
+                return Err(format!(
+                    "cannot index slice/array with type {}",
+                    print::type_name(key)
+                ));
             }
             (Value::String(text), Value::Number(number)) => {
-                let byte = number.as_u64().and_then(|at| usize::try_from(at).ok()).and_then(|at| text.as_bytes().get(at));
-                Datum::new(Value::from(*byte.ok_or_else(|| format!("index out of range: {number}"))?))
+                let byte = number
+                    .as_u64()
+                    .and_then(|at| usize::try_from(at).ok())
+                    .and_then(|at| text.as_bytes().get(at));
+                Datum::new(Value::from(
+                    *byte.ok_or_else(|| format!("index out of range: {number}"))?,
+                ))
             }
-            (other, _) => return Err(format!("can't index item of type {}", print::type_name(other))),
+            (other, _) => {
+                return Err(format!(
+                    "can't index item of type {}",
+                    print::type_name(other)
+                ));
+            }
         };
     }
     Ok(at)
@@ -196,10 +240,17 @@ fn slice(value: &Datum, bounds: &[Datum]) -> Result<Datum, String> {
     let length = match &value.value {
         Value::String(text) => text.len(),
         Value::Array(items) => items.len(),
-        other => return Err(format!("can't slice item of type {}", print::type_name(other))),
+        other => {
+            return Err(format!(
+                "can't slice item of type {}",
+                print::type_name(other)
+            ));
+        }
     };
     let bound = |at: usize, default: usize| -> Result<usize, String> {
-        let Some(bound) = bounds.get(at) else { return Ok(default) };
+        let Some(bound) = bounds.get(at) else {
+            return Ok(default);
+        };
         bound
             .value
             .as_u64()
@@ -212,9 +263,10 @@ fn slice(value: &Datum, bounds: &[Datum]) -> Result<Datum, String> {
         return Err(format!("invalid slice index: {start} > {end}"));
     }
     match &value.value {
-        Value::String(text) => {
-            text.get(start..end).map(Datum::text).ok_or_else(|| "the text is cut within a character".to_owned())
-        }
+        Value::String(text) => text
+            .get(start..end)
+            .map(Datum::text)
+            .ok_or_else(|| "the text is cut within a character".to_owned()),
         Value::Array(items) => Ok(Datum::new(Value::Array(items[start..end].to_vec()))),
         _ => Ok(Datum::absent()),
     }

@@ -46,25 +46,34 @@ pub(super) fn tokens(source: &str) -> Result<Vec<Token>, String> {
             return Ok(out);
         };
         rest = &rest[start + 2..];
-        if let Some(after) = rest.strip_prefix('-').filter(|after| after.starts_with([' ', '\t', '\r', '\n'])) {
+        if let Some(after) = rest
+            .strip_prefix('-')
+            .filter(|after| after.starts_with([' ', '\t', '\r', '\n']))
+        {
             text = text.trim_end_matches([' ', '\t', '\r', '\n']);
             rest = after;
         }
         push_text(&mut out, text);
         let inner = rest.trim_start_matches([' ', '\t', '\r', '\n']);
         if let Some(comment) = inner.strip_prefix("/*") {
-            let Some(end) = comment.find("*/") else { return Err(format!("template: :{}: unclosed comment", line(rest))) };
+            let Some(end) = comment.find("*/") else {
+                return Err(format!("template: :{}: unclosed comment", line(rest)));
+            };
             let after = comment[end + 2..].trim_start_matches([' ', '\t', '\r', '\n']);
             trim_next = after.starts_with('-');
             let after = after.strip_prefix('-').unwrap_or(after);
             let Some(after) = after.strip_prefix("}}") else {
-                return Err(format!("template: :{}: comment ends before closing delimiter", line(rest)));
+                return Err(format!(
+                    "template: :{}: comment ends before closing delimiter",
+                    line(rest)
+                ));
             };
             rest = after;
             continue;
         }
         out.push(Token::Open);
-        (rest, trim_next) = action(rest, &mut out).map_err(|reason| format!("template: :{}: {reason}", line(rest)))?;
+        (rest, trim_next) = action(rest, &mut out)
+            .map_err(|reason| format!("template: :{}: {reason}", line(rest)))?;
         out.push(Token::Close);
     }
 }
@@ -78,7 +87,9 @@ fn push_text(out: &mut Vec<Token>, text: &str) {
 /// Reads one action up to its end; what follows, and whether the end trims.
 fn action<'a>(mut rest: &'a str, out: &mut Vec<Token>) -> Result<(&'a str, bool), String> {
     loop {
-        let Some(c) = rest.chars().next() else { return Err("unclosed action".to_owned()) };
+        let Some(c) = rest.chars().next() else {
+            return Err("unclosed action".to_owned());
+        };
         if let Some(after) = rest.strip_prefix("}}") {
             return Ok((after, false));
         }
@@ -100,7 +111,8 @@ fn action<'a>(mut rest: &'a str, out: &mut Vec<Token>) -> Result<(&'a str, bool)
                 &after[end + 1..]
             }
             '\'' => {
-                let (text, after) = unquote(after, '\'').ok_or("unterminated character constant")?;
+                let (text, after) =
+                    unquote(after, '\'').ok_or("unterminated character constant")?;
                 let mut chars = text.chars();
                 match (chars.next(), chars.next()) {
                     (Some(c), None) => out.push(Token::Char(c)),
@@ -119,7 +131,11 @@ fn action<'a>(mut rest: &'a str, out: &mut Vec<Token>) -> Result<(&'a str, bool)
             }
             '.' if !after.starts_with(|c: char| c.is_ascii_digit()) => {
                 let end = name_end(after);
-                out.push(if end == 0 { Token::Dot } else { Token::Field(after[..end].to_owned()) });
+                out.push(if end == 0 {
+                    Token::Dot
+                } else {
+                    Token::Field(after[..end].to_owned())
+                });
                 &after[end..]
             }
             '$' => {
@@ -141,7 +157,12 @@ fn action<'a>(mut rest: &'a str, out: &mut Vec<Token>) -> Result<(&'a str, bool)
                 out.push(Token::Word(rest[..end].to_owned()));
                 &rest[end..]
             }
-            c => return Err(format!("unexpected {} in operand", crate::flags::quantity::quote(&c.to_string()))),
+            c => {
+                return Err(format!(
+                    "unexpected {} in operand",
+                    crate::flags::quantity::quote(&c.to_string())
+                ));
+            }
         };
     }
 }
@@ -152,7 +173,8 @@ fn sign<'a>(sign: &'static str, after: &'a str, out: &mut Vec<Token>) -> &'a str
 }
 
 fn name_end(text: &str) -> usize {
-    text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len())
+    text.find(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .unwrap_or(text.len())
 }
 
 fn quoted<'a>(after: &'a str, out: &mut Vec<Token>) -> Result<&'a str, String> {
@@ -171,13 +193,14 @@ fn unquote(text: &str, end: char) -> Option<(String, &str)> {
             '\n' => return None,
             '\\' => {
                 let (_, escaped) = chars.next()?;
-                let digits = |chars: &mut std::str::CharIndices<'_>, count: usize| -> Option<char> {
-                    let mut number = 0;
-                    for _ in 0..count {
-                        number = number * 16 + chars.next()?.1.to_digit(16)?;
-                    }
-                    char::from_u32(number)
-                };
+                let digits =
+                    |chars: &mut std::str::CharIndices<'_>, count: usize| -> Option<char> {
+                        let mut number = 0;
+                        for _ in 0..count {
+                            number = number * 16 + chars.next()?.1.to_digit(16)?;
+                        }
+                        char::from_u32(number)
+                    };
                 out.push(match escaped {
                     'n' => '\n',
                     't' => '\t',

@@ -41,7 +41,9 @@ impl Template {
     /// A sentence that begins with `template: :`.
     pub(crate) fn parse(source: &str) -> Result<Self, String> {
         let tokens = lex::tokens(source)?;
-        Ok(Self { nodes: parse::parse(tokens)? })
+        Ok(Self {
+            nodes: parse::parse(tokens)?,
+        })
     }
 
     /// Prints the template with `data` as its dot.

@@ -11,9 +11,21 @@ pub(super) enum Node {
     Text(String),
     /// Prints a pipeline, unless it declares or sets variables.
     Action(Pipeline),
-    If { condition: Pipeline, then: Vec<Node>, otherwise: Vec<Node> },
-    With { value: Pipeline, then: Vec<Node>, otherwise: Vec<Node> },
-    Range { over: Pipeline, body: Vec<Node>, otherwise: Vec<Node> },
+    If {
+        condition: Pipeline,
+        then: Vec<Node>,
+        otherwise: Vec<Node>,
+    },
+    With {
+        value: Pipeline,
+        then: Vec<Node>,
+        otherwise: Vec<Node>,
+    },
+    Range {
+        over: Pipeline,
+        body: Vec<Node>,
+        otherwise: Vec<Node>,
+    },
     Break,
     Continue,
 }
@@ -48,7 +60,14 @@ pub(super) enum Operand {
 
 /// Parses a template's tokens.
 pub(super) fn parse(tokens: Vec<Token>) -> Result<Vec<Node>, String> {
-    let mut parser = Parser { tokens, at: 0, depth: 0, line: 1, variables: vec![String::new()], loops: 0 };
+    let mut parser = Parser {
+        tokens,
+        at: 0,
+        depth: 0,
+        line: 1,
+        variables: vec![String::new()],
+        loops: 0,
+    };
     let (nodes, end) = parser.nodes()?;
     match end {
         End::Template => Ok(nodes),
@@ -62,20 +81,36 @@ pub(super) fn reads(nodes: &[Node], name: &str) -> bool {
     nodes.iter().any(|node| match node {
         Node::Text(_) | Node::Break | Node::Continue => false,
         Node::Action(action) => pipeline(action),
-        Node::If { condition: value, then, otherwise }
-        | Node::With { value, then, otherwise }
-        | Node::Range { over: value, body: then, otherwise } => {
-            pipeline(value) || reads(then, name) || reads(otherwise, name)
+        Node::If {
+            condition: value,
+            then,
+            otherwise,
         }
+        | Node::With {
+            value,
+            then,
+            otherwise,
+        }
+        | Node::Range {
+            over: value,
+            body: then,
+            otherwise,
+        } => pipeline(value) || reads(then, name) || reads(otherwise, name),
     })
 }
 
 fn pipeline_reads(pipeline: &Pipeline, name: &str) -> bool {
-    pipeline.commands.iter().flat_map(|command| &command.operands).any(|operand| match operand {
-        Operand::Field(fields) | Operand::Variable(_, fields) => fields.first().is_some_and(|field| field == name),
-        Operand::Nested(nested, _) => pipeline_reads(nested, name),
-        _ => false,
-    })
+    pipeline
+        .commands
+        .iter()
+        .flat_map(|command| &command.operands)
+        .any(|operand| match operand {
+            Operand::Field(fields) | Operand::Variable(_, fields) => {
+                fields.first().is_some_and(|field| field == name)
+            }
+            Operand::Nested(nested, _) => pipeline_reads(nested, name),
+            _ => false,
+        })
 }
 
 /// What ended a list of nodes.
@@ -158,7 +193,11 @@ impl Parser {
                         return Err(self.error(&format!("{{{{{word}}}}} outside {{{{range}}}}")));
                     }
                     self.close()?;
-                    nodes.push(if word == "break" { Node::Break } else { Node::Continue });
+                    nodes.push(if word == "break" {
+                        Node::Break
+                    } else {
+                        Node::Continue
+                    });
                 }
                 "define" | "template" | "block" => {
                     return Err(self.error(&format!("{{{{{word}}}}} is not supported")));
@@ -202,9 +241,21 @@ impl Parser {
         };
         self.variables.truncate(scope);
         Ok(match word {
-            "if" => Node::If { condition: value, then, otherwise },
-            "with" => Node::With { value, then, otherwise },
-            _ => Node::Range { over: value, body: then, otherwise },
+            "if" => Node::If {
+                condition: value,
+                then,
+                otherwise,
+            },
+            "with" => Node::With {
+                value,
+                then,
+                otherwise,
+            },
+            _ => Node::Range {
+                over: value,
+                body: then,
+                otherwise,
+            },
         })
     }
 
@@ -238,10 +289,22 @@ impl Parser {
             self.skip_spaces();
             let command = self.command()?;
             if command.operands.is_empty() {
-                return Err(self.error(if commands.is_empty() { "missing value for command" } else { "missing value after |" }));
+                return Err(self.error(if commands.is_empty() {
+                    "missing value for command"
+                } else {
+                    "missing value after |"
+                }));
             }
-            if !commands.is_empty() && !matches!(command.operands[0], Operand::Function(_) | Operand::Field(_) | Operand::Variable(..)) {
-                return Err(self.error(&format!("non executable command in pipeline stage {}", commands.len() + 1)));
+            if !commands.is_empty()
+                && !matches!(
+                    command.operands[0],
+                    Operand::Function(_) | Operand::Field(_) | Operand::Variable(..)
+                )
+            {
+                return Err(self.error(&format!(
+                    "non executable command in pipeline stage {}",
+                    commands.len() + 1
+                )));
             }
             commands.push(command);
             self.skip_spaces();
@@ -255,7 +318,11 @@ impl Parser {
         if declares {
             self.variables.extend(variables.iter().cloned());
         }
-        Ok(Pipeline { variables, declares, commands })
+        Ok(Pipeline {
+            variables,
+            declares,
+            commands,
+        })
     }
 
     /// `$a := `, `$a = ` or, in a range, `$a, $b := `.
@@ -304,17 +371,23 @@ impl Parser {
         let mut operands = Vec::new();
         loop {
             self.skip_spaces();
-            let Some(operand) = self.operand()? else { return Ok(Command { operands }) };
+            let Some(operand) = self.operand()? else {
+                return Ok(Command { operands });
+            };
             operands.push(operand);
             match self.peek() {
                 Some(Token::Space | Token::Close | Token::Sign(")" | "|")) | None => {}
-                other => return Err(self.error(&format!("unexpected {} in operand", describe(other)))),
+                other => {
+                    return Err(self.error(&format!("unexpected {} in operand", describe(other))));
+                }
             }
         }
     }
 
     fn operand(&mut self) -> Result<Option<Operand>, String> {
-        let Some(token) = self.peek().cloned() else { return Ok(None) };
+        let Some(token) = self.peek().cloned() else {
+            return Ok(None);
+        };
         let operand = match token {
             Token::Dot => Operand::Dot,
             Token::Text2(text) => Operand::Constant(Value::String(text)),

@@ -43,7 +43,8 @@ fn plain_into(value: &Value, _is_map: bool, out: &mut String) {
         }
         Value::Object(fields) => {
             out.push_str("map[");
-            let mut names: Vec<&String> = fields.keys().filter(|name| *name != LABELS_FIELD).collect();
+            let mut names: Vec<&String> =
+                fields.keys().filter(|name| *name != LABELS_FIELD).collect();
             names.sort();
             for (at, name) in names.into_iter().enumerate() {
                 if at > 0 {
@@ -71,7 +72,9 @@ fn float_text(number: f64) -> String {
     if magnitude != 0.0 && !(1e-4..1e21).contains(&magnitude) {
         let text = format!("{number:e}");
         let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+        let (sign, digits) = exponent
+            .strip_prefix('-')
+            .map_or(('+', exponent), |digits| ('-', digits));
         return format!("{mantissa}e{sign}{digits:0>2}");
     }
     format!("{number}")
@@ -123,7 +126,11 @@ pub(super) fn println(values: &[Datum]) -> String {
 
 /// To fmt a missing value is nil.
 fn nil_as_fmt(value: &Datum) -> String {
-    if value.absent { "<nil>".to_owned() } else { plain(value) }
+    if value.absent {
+        "<nil>".to_owned()
+    } else {
+        plain(value)
+    }
 }
 
 /// The flags of a verb.
@@ -160,22 +167,29 @@ pub(super) fn printf(format: &str, values: &[Datum]) -> Result<String, String> {
             }
             chars.next();
         }
-        let mut digits = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>| -> Result<usize, String> {
-            let mut number = 0usize;
-            if chars.peek() == Some(&'*') {
-                chars.next();
-                let width = values.next().and_then(|value| value.value.as_u64()).unwrap_or(0);
-                return usize::try_from(width).ok().filter(|&width| width <= WIDTH).ok_or("width is too large".to_owned());
-            }
-            while let Some(digit) = chars.peek().and_then(|c| c.to_digit(10)) {
-                number = number * 10 + digit as usize;
-                chars.next();
-                if number > WIDTH {
-                    return Err("width is too large".to_owned());
+        let mut digits =
+            |chars: &mut std::iter::Peekable<std::str::Chars<'_>>| -> Result<usize, String> {
+                let mut number = 0usize;
+                if chars.peek() == Some(&'*') {
+                    chars.next();
+                    let width = values
+                        .next()
+                        .and_then(|value| value.value.as_u64())
+                        .unwrap_or(0);
+                    return usize::try_from(width)
+                        .ok()
+                        .filter(|&width| width <= WIDTH)
+                        .ok_or("width is too large".to_owned());
                 }
-            }
-            Ok(number)
-        };
+                while let Some(digit) = chars.peek().and_then(|c| c.to_digit(10)) {
+                    number = number * 10 + digit as usize;
+                    chars.next();
+                    if number > WIDTH {
+                        return Err("width is too large".to_owned());
+                    }
+                }
+                Ok(number)
+            };
         verb.width = digits(&mut chars)?;
         if chars.peek() == Some(&'.') {
             chars.next();
@@ -194,8 +208,9 @@ pub(super) fn printf(format: &str, values: &[Datum]) -> Result<String, String> {
             None => out.push_str(&format!("%!{letter}(MISSING)")),
         }
     }
-    let extra: Vec<String> =
-        values.map(|value| format!("{}={}", type_name(&value.value), nil_as_fmt(value))).collect();
+    let extra: Vec<String> = values
+        .map(|value| format!("{}={}", type_name(&value.value), nil_as_fmt(value)))
+        .collect();
     if !extra.is_empty() {
         out.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
     }
@@ -214,14 +229,23 @@ impl Verb {
         let is_float = value.as_f64().is_some() && value.as_i64().is_none();
         let text = match (letter, value) {
             ('v', Value::String(text)) | ('s', Value::String(text)) => {
-                if letter == 'v' && self.sharp { quote(text) } else { self.cut(text) }
+                if letter == 'v' && self.sharp {
+                    quote(text)
+                } else {
+                    self.cut(text)
+                }
             }
-            ('v', Value::Number(number)) => return self.pad(&self.signed(number_text(number)), true, out),
+            ('v', Value::Number(number)) => {
+                return self.pad(&self.signed(number_text(number)), true, out);
+            }
             ('v', _) => nil_as_fmt(datum),
             ('s', Value::Array(_) | Value::Object(_)) => plain(datum),
             ('q', Value::String(text)) => quote(&self.cut(text)),
             ('q', Value::Array(items)) => {
-                let items: Vec<String> = items.iter().map(|item| quote(item.as_str().unwrap_or_default())).collect();
+                let items: Vec<String> = items
+                    .iter()
+                    .map(|item| quote(item.as_str().unwrap_or_default()))
+                    .collect();
                 format!("[{}]", items.join(" "))
             }
             ('t', Value::Bool(holds)) => holds.to_string(),
@@ -229,12 +253,18 @@ impl Verb {
             ('d', Value::Number(number)) if !is_float => {
                 return self.pad(&self.signed(number.to_string()), true, out);
             }
-            ('c', Value::Number(number)) => {
-                number.as_u64().and_then(|code| u32::try_from(code).ok()).and_then(char::from_u32).map_or_else(bad, String::from)
-            }
+            ('c', Value::Number(number)) => number
+                .as_u64()
+                .and_then(|code| u32::try_from(code).ok())
+                .and_then(char::from_u32)
+                .map_or_else(bad, String::from),
             ('x' | 'X', Value::String(text)) => {
                 let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
-                if letter == 'X' { hex.to_uppercase() } else { hex }
+                if letter == 'X' {
+                    hex.to_uppercase()
+                } else {
+                    hex
+                }
             }
             ('x' | 'X' | 'o' | 'b', Value::Number(number)) if number.as_i64().is_some() => {
                 let number = number.as_i64().unwrap_or_default();
@@ -245,7 +275,11 @@ impl Verb {
                     'o' => format!("{magnitude:o}"),
                     _ => format!("{magnitude:b}"),
                 };
-                return self.pad(&self.signed(format!("{}{digits}", if number < 0 { "-" } else { "" })), true, out);
+                return self.pad(
+                    &self.signed(format!("{}{digits}", if number < 0 { "-" } else { "" })),
+                    true,
+                    out,
+                );
             }
             ('f' | 'F' | 'e' | 'g', Value::Number(number)) if is_float => {
                 let number = number.as_f64().unwrap_or_default();
@@ -253,7 +287,9 @@ impl Verb {
                     'e' => {
                         let text = format!("{number:.*e}", self.precision.unwrap_or(6));
                         let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-                        let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+                        let (sign, digits) = exponent
+                            .strip_prefix('-')
+                            .map_or(('+', exponent), |digits| ('-', digits));
                         format!("{mantissa}e{sign}{digits:0>2}")
                     }
                     'g' => match self.precision {
@@ -270,7 +306,9 @@ impl Verb {
     }
 
     fn cut(&self, text: &str) -> String {
-        text.chars().take(self.precision.unwrap_or(usize::MAX)).collect()
+        text.chars()
+            .take(self.precision.unwrap_or(usize::MAX))
+            .collect()
     }
 
     fn signed(&self, text: String) -> String {

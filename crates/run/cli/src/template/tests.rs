@@ -35,50 +35,108 @@ fn prints_what_go_prints() {
         ("{{index .Config.Labels \"b.c\"}}", "2"),
         ("{{index .Config.Labels \"none\"}}", ""),
         ("{{index .Args 1}}", "exit 3"),
-        ("{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}", "8080"),
-        ("{{.NetworkSettings.Networks.bridge.IPAddress}}", "172.17.0.2"),
+        (
+            "{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}",
+            "8080",
+        ),
+        (
+            "{{.NetworkSettings.Networks.bridge.IPAddress}}",
+            "172.17.0.2",
+        ),
         ("{{range .Config.Env}}[{{.}}]{{end}}", "[A=1][B=2]"),
-        ("{{range $i, $e := .Config.Env}}{{if $i}}, {{end}}{{$i}}={{$e}}{{end}}", "0=A=1, 1=B=2"),
-        ("{{range $k, $v := .NetworkSettings.Networks}}{{$k}}={{$v.IPAddress}};{{end}}", "bridge=172.17.0.2;zeta=10.0.0.1;"),
-        ("{{range $p, $conf := .NetworkSettings.Ports}}{{$p}}{{with $conf}} -> {{(index . 0).HostPort}}{{end}}\n{{end}}", "53/udp\n80/tcp -> 8080\n"),
+        (
+            "{{range $i, $e := .Config.Env}}{{if $i}}, {{end}}{{$i}}={{$e}}{{end}}",
+            "0=A=1, 1=B=2",
+        ),
+        (
+            "{{range $k, $v := .NetworkSettings.Networks}}{{$k}}={{$v.IPAddress}};{{end}}",
+            "bridge=172.17.0.2;zeta=10.0.0.1;",
+        ),
+        (
+            "{{range $p, $conf := .NetworkSettings.Ports}}{{$p}}{{with $conf}} -> {{(index . 0).HostPort}}{{end}}\n{{end}}",
+            "53/udp\n80/tcp -> 8080\n",
+        ),
         ("{{range .Empty}}x{{else}}none{{end}}", "none"),
         ("{{if .State.Running}}up{{else}}down{{end}}", "up"),
-        ("{{if eq .State.Status \"exited\" \"running\"}}y{{end}}", "y"),
-        ("{{if and .State.Running (gt .RestartCount 2)}}many{{else if .State.Running}}few{{end}}", "many"),
-        ("{{if or .Empty (not .State.Running)}}y{{else}}n{{end}}", "n"),
+        (
+            "{{if eq .State.Status \"exited\" \"running\"}}y{{end}}",
+            "y",
+        ),
+        (
+            "{{if and .State.Running (gt .RestartCount 2)}}many{{else if .State.Running}}few{{end}}",
+            "many",
+        ),
+        (
+            "{{if or .Empty (not .State.Running)}}y{{else}}n{{end}}",
+            "n",
+        ),
         ("{{if .State.Health}}h{{else}}none{{end}}", "none"),
-        ("{{with .State}}{{.Status}} {{$.Name}}{{end}}", "running /web"),
+        (
+            "{{with .State}}{{.Status}} {{$.Name}}{{end}}",
+            "running /web",
+        ),
         ("{{$n := .Name}}{{$n}}{{$n = \"x\"}}{{$n}}", "/webx"),
         ("a {{- \" b \" -}} c", "a b c"),
         ("{{/* nothing */}}x{{- /* here */ -}} y", "xy"),
         ("{{json .Args}}", "[\"-c\",\"exit 3\"]"),
-        ("{{json .State}}", "{\"Status\":\"running\",\"Running\":true,\"Pid\":4242,\"ExitCode\":0}"),
+        (
+            "{{json .State}}",
+            "{\"Status\":\"running\",\"Running\":true,\"Pid\":4242,\"ExitCode\":0}",
+        ),
         ("{{.Config.Env | json}}", "[\"A=1\",\"B=2\"]"),
         ("{{join .Args \" \"}}", "-c exit 3"),
         ("{{join .Config.Labels \",\"}}", "1,2"),
-        ("{{upper .Name}} {{lower \"ABC\"}} {{title \"a bc\"}}", "/WEB abc A Bc"),
+        (
+            "{{upper .Name}} {{lower \"ABC\"}} {{title \"a bc\"}}",
+            "/WEB abc A Bc",
+        ),
         ("{{index (split .Name \"/\") 1}}", "web"),
         ("{{truncate .Id 4}}", "0123"),
         ("{{pad .Name 1 2}}|", " /web  |"),
-        ("{{len .Args}} {{len .Name}} {{len .Config.Labels}}", "2 4 2"),
+        (
+            "{{len .Args}} {{len .Name}} {{len .Config.Labels}}",
+            "2 4 2",
+        ),
         ("{{slice .Id 0 12}}", "0123456789ab"),
-        ("{{printf \"%s|%q|%5d|%-5d|%05d|%.2f|%t|%v|%%\" .Name .Name .State.Pid 7 42 .Ratio true .Args}}", "/web|\"/web\"| 4242|7    |00042|0.25|true|[-c exit 3]|%"),
-        ("{{printf \"%.12s %x %X %8.3f|\" .Id 255 \"hi\" 1.5}}", "0123456789ab ff 6869    1.500|"),
+        (
+            "{{printf \"%s|%q|%5d|%-5d|%05d|%.2f|%t|%v|%%\" .Name .Name .State.Pid 7 42 .Ratio true .Args}}",
+            "/web|\"/web\"| 4242|7    |00042|0.25|true|[-c exit 3]|%",
+        ),
+        (
+            "{{printf \"%.12s %x %X %8.3f|\" .Id 255 \"hi\" 1.5}}",
+            "0123456789ab ff 6869    1.500|",
+        ),
         ("{{printf \"%d\" \"x\"}}", "%!d(string=x)"),
         ("{{printf \"%s %s\" .Name}}", "/web %!s(MISSING)"),
         ("{{print 1 2 \"a\" \"b\" 3}}", "1 2ab3"),
         ("{{println \"a\" 1}}", "a 1\n"),
-        ("{{.Ratio}} {{1.0}} {{'a'}} {{0x10}} {{-3}}", "0.25 1 97 16 -3"),
+        (
+            "{{.Ratio}} {{1.0}} {{'a'}} {{0x10}} {{-3}}",
+            "0.25 1 97 16 -3",
+        ),
         ("{{`raw \\n`}} {{\"\\t\\u00e9\"}}", "raw \\n \té"),
         ("{{.Config.Cmd}}", "<nil>"),
-        ("{{ne .State.ExitCode 0}} {{lt 1 2}} {{ge \"b\" \"a\"}}", "false true true"),
-        ("{{range .Config.Env}}{{if eq . \"B=2\"}}{{break}}{{end}}{{.}}{{end}}", "A=1"),
-        ("{{range .Config.Env}}{{if eq . \"A=1\"}}{{continue}}{{end}}{{.}}{{end}}", "B=2"),
+        (
+            "{{ne .State.ExitCode 0}} {{lt 1 2}} {{ge \"b\" \"a\"}}",
+            "false true true",
+        ),
+        (
+            "{{range .Config.Env}}{{if eq . \"B=2\"}}{{break}}{{end}}{{.}}{{end}}",
+            "A=1",
+        ),
+        (
+            "{{range .Config.Env}}{{if eq . \"A=1\"}}{{continue}}{{end}}{{.}}{{end}}",
+            "B=2",
+        ),
         ("{{.State.Status | upper | printf \"%s!\"}}", "RUNNING!"),
     ] {
         let expected = expected.to_owned();
         let template = Template::parse(source).unwrap_or_else(|error| panic!("{source}: {error}"));
-        assert_eq!(template.execute(&data()).as_deref(), Ok(expected.as_str()), "{source}");
+        assert_eq!(
+            template.execute(&data()).as_deref(),
+            Ok(expected.as_str()),
+            "{source}"
+        );
     }
 }
 
@@ -88,24 +146,42 @@ fn what_cannot_be_parsed_says_why() {
         ("{{.Id", "template: :1: unclosed action"),
         ("{{if .Id}}x", "template: :1: unexpected EOF"),
         ("{{end}}", "template: :1: unexpected {{end}}"),
-        ("{{nope .Id}}", "template: :1: function \"nope\" not defined"),
+        (
+            "{{nope .Id}}",
+            "template: :1: function \"nope\" not defined",
+        ),
         ("{{$x}}", "template: :1: undefined variable \"$x\""),
         ("{{}}", "template: :1: missing value for command"),
         ("{{.Id |}}", "template: :1: missing value after |"),
         ("{{\"abc}}", "template: :1: unterminated quoted string"),
         ("{{(.Id}}", "template: :1: unclosed left paren"),
-        ("{{template \"x\"}}", "template: :1: {{template}} is not supported"),
+        (
+            "{{template \"x\"}}",
+            "template: :1: {{template}} is not supported",
+        ),
         ("{{break}}", "template: :1: {{break}} outside {{range}}"),
         ("a\n{{foo}}", "template: :2: function \"foo\" not defined"),
     ] {
-        assert_eq!(Template::parse(source).err().as_deref(), Some(expected), "{source}");
+        assert_eq!(
+            Template::parse(source).err().as_deref(),
+            Some(expected),
+            "{source}"
+        );
     }
 }
 
 #[test]
 fn what_cannot_be_evaluated_says_why() {
-    let run = |source: &str| Template::parse(source).unwrap().execute(&data()).unwrap_err();
-    assert_eq!(run("{{.Nope}}"), "template: :1:2: executing \"\" at <.Nope>: map has no entry for key \"Nope\"");
+    let run = |source: &str| {
+        Template::parse(source)
+            .unwrap()
+            .execute(&data())
+            .unwrap_err()
+    };
+    assert_eq!(
+        run("{{.Nope}}"),
+        "template: :1:2: executing \"\" at <.Nope>: map has no entry for key \"Nope\""
+    );
     assert!(run("{{.Name.First}}").contains("can't evaluate field First in type string"));
     assert!(run("{{index .Args 9}}").contains("error calling index: index out of range: 9"));
     assert!(run("{{.State.Health.Status}}").contains("nil pointer evaluating"));
@@ -116,11 +192,18 @@ fn what_cannot_be_evaluated_says_why() {
 #[test]
 fn rows_have_labels_and_headers_leave_functions_alone() {
     let row = json!({"Names": "web", "\0labels": {"com.site.rack-no": "7"}});
-    let template = Template::parse("{{upper .Names}}\t{{.Label \"com.site.rack-no\"}}\t{{json .}}").unwrap();
-    assert_eq!(template.execute(&row).unwrap(), "WEB\t7\t{\"Names\":\"web\"}");
+    let template =
+        Template::parse("{{upper .Names}}\t{{.Label \"com.site.rack-no\"}}\t{{json .}}").unwrap();
+    assert_eq!(
+        template.execute(&row).unwrap(),
+        "WEB\t7\t{\"Names\":\"web\"}"
+    );
     let headers = json!({"Names": "names"});
     let template = Template::parse("{{upper .Names}}\t{{.Label \"com.site.rack-no\"}}").unwrap();
-    assert_eq!(template.execute_as(&headers, Mode::Header).unwrap(), "names\track no");
+    assert_eq!(
+        template.execute_as(&headers, Mode::Header).unwrap(),
+        "names\track no"
+    );
 }
 
 #[test]
@@ -131,13 +214,27 @@ fn hostile_templates_stay_small() {
     assert!(Template::parse(&blocks).is_err());
     let chained = "{{if true}}{{else if true}}".to_owned() + &"{{else if true}}".repeat(10_000);
     assert!(Template::parse(&chained).is_err());
-    assert!(Template::parse("{{printf \"%99999999d\" 1}}").unwrap().execute(&data()).is_err());
-    assert!(Template::parse("{{pad .Name 4000000000 1}}").unwrap().execute(&data()).is_err());
+    assert!(
+        Template::parse("{{printf \"%99999999d\" 1}}")
+            .unwrap()
+            .execute(&data())
+            .is_err()
+    );
+    assert!(
+        Template::parse("{{pad .Name 4000000000 1}}")
+            .unwrap()
+            .execute(&data())
+            .is_err()
+    );
 }
 
 #[test]
 fn reads_finds_fields_of_the_dot() {
-    assert!(Template::parse("{{if .Size}}{{end}}").unwrap().reads("Size"));
+    assert!(
+        Template::parse("{{if .Size}}{{end}}")
+            .unwrap()
+            .reads("Size")
+    );
     assert!(Template::parse("{{json (.Size)}}").unwrap().reads("Size"));
     assert!(!Template::parse("{{.Names}} Size").unwrap().reads("Size"));
 }

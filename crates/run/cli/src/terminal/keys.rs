@@ -27,14 +27,22 @@ impl DetachKeys {
     /// docker's sentence.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() {
-            return Ok(Self { keys: DEFAULT_KEYS.to_vec(), matched: 0 });
+            return Ok(Self {
+                keys: DEFAULT_KEYS.to_vec(),
+                matched: 0,
+            });
         }
         let keys: Option<Vec<u8>> = text.split(',').map(key).collect();
         match keys {
             Some(keys) => Ok(Self { keys, matched: 0 }),
             None => {
-                let bad = text.split(',').find(|part| key(part).is_none()).unwrap_or(text);
-                Err(format!("invalid detach keys ({text}): Unknown character: '{bad}'"))
+                let bad = text
+                    .split(',')
+                    .find(|part| key(part).is_none())
+                    .unwrap_or(text);
+                Err(format!(
+                    "invalid detach keys ({text}): Unknown character: '{bad}'"
+                ))
             }
         }
     }
@@ -99,7 +107,11 @@ mod tests {
 
     #[test]
     fn bad_sequences_are_named() {
-        assert!(DetachKeys::parse("ctrl-foo").unwrap_err().contains("ctrl-foo"));
+        assert!(
+            DetachKeys::parse("ctrl-foo")
+                .unwrap_err()
+                .contains("ctrl-foo")
+        );
         assert!(DetachKeys::parse("a,,b").is_err());
         assert!(DetachKeys::parse("ctrl-A").is_err());
     }

@@ -29,7 +29,9 @@ pub(crate) fn size() -> Option<(u16, u16)> {
 
 /// Columns to wrap help at.
 pub(crate) fn columns() -> usize {
-    size().map_or(80, |(_, columns)| usize::from(columns)).clamp(40, 120)
+    size()
+        .map_or(80, |(_, columns)| usize::from(columns))
+        .clamp(40, 120)
 }
 
 /// A container's terminal needs one here to be of use.
@@ -59,7 +61,10 @@ impl RawMode {
         let mut raw = before.clone();
         raw.make_raw();
         termios::tcsetattr(&stdin, OptionalActions::Now, &raw)?;
-        Ok(Some(Self { terminal: stdin.as_fd().try_clone_to_owned()?, before }))
+        Ok(Some(Self {
+            terminal: stdin.as_fd().try_clone_to_owned()?,
+            before,
+        }))
     }
 }
 
@@ -89,7 +94,10 @@ fn write_all(fd: std::os::fd::BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()
             Err(rustix::io::Errno::INTR) => {}
             Err(rustix::io::Errno::AGAIN) => {
                 // Another program made the shared descriptor non-blocking.
-                let mut wanted = [rustix::event::PollFd::from_borrowed_fd(fd, rustix::event::PollFlags::OUT)];
+                let mut wanted = [rustix::event::PollFd::from_borrowed_fd(
+                    fd,
+                    rustix::event::PollFlags::OUT,
+                )];
                 rustix::event::poll(&mut wanted, None)?;
             }
             Err(errno) => return Err(errno.into()),

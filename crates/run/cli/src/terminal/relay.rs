@@ -81,7 +81,10 @@ impl Signals {
             (SignalProxy::Off, true) => ENDING.iter().copied().chain([SIGWINCH]).collect(),
             (SignalProxy::Off, false) => return Ok(None),
         };
-        Ok(Some(Self { fd: carrack_sys::signal_fd::open(&numbers)?, proxy }))
+        Ok(Some(Self {
+            fd: carrack_sys::signal_fd::open(&numbers)?,
+            proxy,
+        }))
     }
 }
 
@@ -132,10 +135,17 @@ impl Relay<'_> {
 
     fn carry(&mut self) -> Result<End, Failure> {
         let failed = |error: io::Error| Failure::new(format!("error during connect: {error}"));
-        let mut output = Output { frames: Frames::default(), tty: self.tty };
+        let mut output = Output {
+            frames: Frames::default(),
+            tty: self.tty,
+        };
         let read_ahead = std::mem::take(&mut self.hijacked.read_ahead);
         output.deliver(&read_ahead)?;
-        let mut input = if self.stdin { InputState::Open } else { InputState::Closed };
+        let mut input = if self.stdin {
+            InputState::Open
+        } else {
+            InputState::Closed
+        };
         if !self.stdin {
             // The container's input ends at once.
             let _ = self.hijacked.stream.shutdown(Shutdown::Write);
@@ -143,8 +153,15 @@ impl Relay<'_> {
         let mut pending: Vec<u8> = Vec::new();
         let mut buffer = vec![0; READ_BYTES];
         loop {
-            let socket_flags = if pending.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
-            let mut wanted = vec![PollFd::from_borrowed_fd(self.hijacked.stream.as_fd(), socket_flags)];
+            let socket_flags = if pending.is_empty() {
+                PollFlags::IN
+            } else {
+                PollFlags::IN | PollFlags::OUT
+            };
+            let mut wanted = vec![PollFd::from_borrowed_fd(
+                self.hijacked.stream.as_fd(),
+                socket_flags,
+            )];
             let stdin_fd = rustix::stdio::stdin();
             let takes_input = input == InputState::Open && pending.len() < PENDING_BYTES;
             let stdin_at = watch(&mut wanted, takes_input.then_some(stdin_fd));
@@ -172,7 +189,9 @@ impl Relay<'_> {
                     Ok(0) => return Ok(End::Closed),
                     Ok(read) => output.deliver(&buffer[..read])?,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(End::Closed),
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                        return Ok(End::Closed);
+                    }
                     Err(error) => return Err(failed(error)),
                 }
             }
@@ -212,7 +231,9 @@ impl Relay<'_> {
     /// Handles the signals that came; one that ends this process is given
     /// back.
     fn signal(&mut self) -> Result<Option<i32>, Failure> {
-        let Some(signals) = self.signals else { return Ok(None) };
+        let Some(signals) = self.signals else {
+            return Ok(None);
+        };
         while let Ok(Some(signal)) = carrack_sys::signal_fd::next(&signals.fd) {
             if signal == SIGWINCH && self.tty {
                 self.resize();
@@ -221,7 +242,9 @@ impl Relay<'_> {
             if signals.proxy == SignalProxy::Off {
                 return Ok(Some(signal));
             }
-            let Subject::Container(id) = &self.subject else { continue };
+            let Subject::Container(id) = &self.subject else {
+                continue;
+            };
             if let Some((_, name)) = FORWARDED.iter().find(|(number, _)| *number == signal) {
                 // A container that has ended takes no signal; its end is
                 // about to be seen.
@@ -234,13 +257,19 @@ impl Relay<'_> {
 
     /// Gives the container's terminal the size of this one.
     fn resize(&mut self) {
-        let Some((rows, columns)) = super::size() else { return };
+        let Some((rows, columns)) = super::size() else {
+            return;
+        };
         let path = match &self.subject {
             Subject::Container(id) => format!("/containers/{}/resize", segment(id)),
             Subject::Exec(id) => format!("/exec/{}/resize", segment(id)),
         };
         // The program may have ended already.
-        let _ = self.engine.tell(Ask::post(&path).with("h", rows.to_string()).with("w", columns.to_string()));
+        let _ = self.engine.tell(
+            Ask::post(&path)
+                .with("h", rows.to_string())
+                .with("w", columns.to_string()),
+        );
     }
 }
 

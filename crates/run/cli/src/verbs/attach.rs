@@ -10,9 +10,17 @@ use crate::terminal::relay::{End, Relay, SignalProxy, Signals, Subject};
 use crate::terminal::{self};
 
 static FLAGS: &[Flag] = &[
-    flag("detach-keys", STRING, "Keys that leave the container running: ctrl-p,ctrl-q"),
+    flag(
+        "detach-keys",
+        STRING,
+        "Keys that leave the container running: ctrl-p,ctrl-q",
+    ),
     flag("no-stdin", SWITCH, "Do not attach standard input"),
-    flag("sig-proxy", SWITCH, "Pass signals on to the container (default true)"),
+    flag(
+        "sig-proxy",
+        SWITCH,
+        "Pass signals on to the container (default true)",
+    ),
 ];
 
 pub(super) static ATTACH: Verb = Verb {
@@ -52,24 +60,46 @@ fn attach(session: &mut Session, parsed: &Parsed) -> Outcome {
     let name = segment(&parsed.args[0]);
     let inspect_path = format!("/containers/{name}/json");
     let container = session.engine.ask(Ask::get(&inspect_path))?;
-    let state = |what: &str| at(&container, &format!("State.{what}")).as_bool().unwrap_or(false);
+    let state = |what: &str| {
+        at(&container, &format!("State.{what}"))
+            .as_bool()
+            .unwrap_or(false)
+    };
     if !state("Running") {
-        return Err(Failure::new("You cannot attach to a stopped container, start it first"));
+        return Err(Failure::new(
+            "You cannot attach to a stopped container, start it first",
+        ));
     }
     if state("Paused") {
-        return Err(Failure::new("You cannot attach to a paused container, unpause it first"));
+        return Err(Failure::new(
+            "You cannot attach to a paused container, unpause it first",
+        ));
     }
     if state("Restarting") {
-        return Err(Failure::new("You cannot attach to a restarting container, wait until it is running"));
+        return Err(Failure::new(
+            "You cannot attach to a restarting container, wait until it is running",
+        ));
     }
     let id = text(&container, "Id").to_owned();
     let tty = at(&container, "Config.Tty").as_bool().unwrap_or(false);
     terminal::check_tty(!parsed.on("no-stdin"), tty)?;
-    let stdin = !parsed.on("no-stdin") && at(&container, "Config.OpenStdin").as_bool().unwrap_or(false);
-    let proxy = if parsed.on_by_default("sig-proxy") && !tty { SignalProxy::On } else { SignalProxy::Off };
-    let signals = Signals::hold(proxy, tty).map_err(|error| Failure::new(format!("cannot take signals over: {error}")))?;
+    let stdin = !parsed.on("no-stdin")
+        && at(&container, "Config.OpenStdin")
+            .as_bool()
+            .unwrap_or(false);
+    let proxy = if parsed.on_by_default("sig-proxy") && !tty {
+        SignalProxy::On
+    } else {
+        SignalProxy::Off
+    };
+    let signals = Signals::hold(proxy, tty)
+        .map_err(|error| Failure::new(format!("cannot take signals over: {error}")))?;
 
-    let streams = Streams { stdin, stdout: true, stderr: true };
+    let streams = Streams {
+        stdin,
+        stdout: true,
+        stderr: true,
+    };
     let attach_path = format!("/containers/{id}/attach");
     let wait_path = format!("/containers/{id}/wait");
     let engine = &mut session.engine;
@@ -82,7 +112,10 @@ fn attach(session: &mut Session, parsed: &Parsed) -> Outcome {
         // changes: change it, then set it right.
         if let Some((rows, columns)) = terminal::size() {
             let path = format!("/containers/{id}/resize");
-            let (rows, columns) = (rows.saturating_add(1).to_string(), columns.saturating_add(1).to_string());
+            let (rows, columns) = (
+                rows.saturating_add(1).to_string(),
+                columns.saturating_add(1).to_string(),
+            );
             let _ = engine.tell(Ask::post(&path).with("h", rows).with("w", columns));
         }
     }

@@ -11,7 +11,9 @@ use serde_json::Value;
 
 use super::{Arity, Place, Verb, number, text};
 use crate::copy::rename::{Produced, renamed};
-use crate::copy::{Destination, IsDirectory, Side, Source, arrive, clean, keep_ending, names_contents, split};
+use crate::copy::{
+    Destination, IsDirectory, Side, Source, arrive, clean, keep_ending, names_contents, split,
+};
 use crate::create::environment::go_reason;
 use crate::create::mounts::absolute;
 use crate::engine::{Ask, EngineError, chain, segment};
@@ -32,9 +34,24 @@ pub(super) static CP: Verb = Verb {
     flags: &[(
         "Options",
         &[
-            letter("archive", 'a', SWITCH, "Keep owners as they are at the source"),
-            letter("follow-link", 'L', SWITCH, "Copy what a link at SRC_PATH points to"),
-            letter("quiet", 'q', SWITCH, "Do not say what was copied; so it is without a terminal"),
+            letter(
+                "archive",
+                'a',
+                SWITCH,
+                "Keep owners as they are at the source",
+            ),
+            letter(
+                "follow-link",
+                'L',
+                SWITCH,
+                "Copy what a link at SRC_PATH points to",
+            ),
+            letter(
+                "quiet",
+                'q',
+                SWITCH,
+                "Do not say what was copied; so it is without a terminal",
+            ),
         ],
     )],
     run: cp,
@@ -52,14 +69,24 @@ fn cp(session: &mut Session, parsed: &Parsed) -> Outcome {
             return Err(Failure::new(format!("{what} can not be empty")));
         }
     }
-    let quiet = if parsed.given("quiet") { parsed.on("quiet") } else { !terminal::stdout_is_terminal() };
+    let quiet = if parsed.given("quiet") {
+        parsed.on("quiet")
+    } else {
+        !terminal::stdout_is_terminal()
+    };
     match (Side::parse(&parsed.args[0]), Side::parse(&parsed.args[1])) {
-        (Side::Container { name, path }, Side::Local(to)) => from_container(session, parsed, &name, &path, &to, quiet),
-        (Side::Local(from), Side::Container { name, path }) => to_container(session, parsed, &from, &name, &path, quiet),
+        (Side::Container { name, path }, Side::Local(to)) => {
+            from_container(session, parsed, &name, &path, &to, quiet)
+        }
+        (Side::Local(from), Side::Container { name, path }) => {
+            to_container(session, parsed, &from, &name, &path, quiet)
+        }
         (Side::Container { .. }, Side::Container { .. }) => {
             Err(Failure::new("copying between containers is not supported"))
         }
-        (Side::Local(_), Side::Local(_)) => Err(Failure::new("must specify at least one container source")),
+        (Side::Local(_), Side::Local(_)) => {
+            Err(Failure::new("must specify at least one container source"))
+        }
     }
 }
 
@@ -101,7 +128,11 @@ fn base64(text: &str) -> Option<Vec<u8>> {
 
 /// A link's target as a path of its own.
 fn resolve_link(link: &str, target: &str) -> String {
-    if target.starts_with('/') { target.to_owned() } else { clean(&format!("{}/{target}", split(link).0)) }
+    if target.starts_with('/') {
+        target.to_owned()
+    } else {
+        clean(&format!("{}/{target}", split(link).0))
+    }
 }
 
 /// A reader that counts what goes through it.
@@ -119,7 +150,10 @@ impl<R: Read> Read for Counted<R> {
 }
 
 fn summary(bytes: &AtomicU64, to: &str) -> String {
-    format!("Successfully copied {} to {to}", decimal_size(bytes.load(Ordering::Relaxed) as f64, 3))
+    format!(
+        "Successfully copied {} to {to}",
+        decimal_size(bytes.load(Ordering::Relaxed) as f64, 3)
+    )
 }
 
 fn from_container(
@@ -131,23 +165,33 @@ fn from_container(
     quiet: bool,
 ) -> Outcome {
     let archive = format!("/containers/{}/archive", segment(name));
-    let to_path = if to == "-" { to.to_owned() } else { keep_ending(absolute(to, &session.folder()), to) };
+    let to_path = if to == "-" {
+        to.to_owned()
+    } else {
+        keep_ending(absolute(to, &session.folder()), to)
+    };
     if to != "-" {
         check_output(&to_path)?;
     }
     let mut from = path.to_owned();
     let mut new_name = None;
     if parsed.on("follow-link") {
-        let link = stat(session, &archive, &from).ok().flatten().filter(|stat| number(stat, "mode") & GO_SYMLINK != 0);
+        let link = stat(session, &archive, &from)
+            .ok()
+            .flatten()
+            .filter(|stat| number(stat, "mode") & GO_SYMLINK != 0);
         if let Some(link) = link {
             let target = resolve_link(&from, text(&link, "linkTarget"));
             let (_, link_name) = split(&from);
             // It arrives under the link's name, unless its contents are meant.
-            new_name = (!names_contents(&from) && split(&target).1 != link_name).then_some(link_name);
+            new_name =
+                (!names_contents(&from) && split(&target).1 != link_name).then_some(link_name);
             from = keep_ending(target, &from);
         }
     }
-    let response = session.engine.call(Ask::get(&archive).with("path", &from))?;
+    let response = session
+        .engine
+        .call(Ask::get(&archive).with("path", &from))?;
     let stat = path_stat(&response)
         .ok_or_else(|| Failure::new("unable to get resource stat from response: unable to decode container path stat header"))?;
     if to == "-" {
@@ -159,8 +203,15 @@ fn from_container(
         };
     }
     let bytes = Arc::new(AtomicU64::new(0));
-    let content = Counted { source: response.into_body(), bytes: Arc::clone(&bytes) };
-    let source = Source { path: from, is_directory: number(&stat, "mode") & GO_DIRECTORY != 0, renamed: new_name };
+    let content = Counted {
+        source: response.into_body(),
+        bytes: Arc::clone(&bytes),
+    };
+    let source = Source {
+        path: from,
+        is_directory: number(&stat, "mode") & GO_DIRECTORY != 0,
+        renamed: new_name,
+    };
     unpack_here(content, source, &to_path)?;
     if !quiet {
         session.warn(&summary(&bytes, &to_path));
@@ -173,9 +224,14 @@ fn from_container(
 fn check_output(path: &str) -> Result<(), Failure> {
     let (parent, _) = split(&clean(path));
     if !Path::new(&parent).exists() {
-        return Err(Failure::new(format!("invalid output path: directory {} does not exist", quote(&parent))));
+        return Err(Failure::new(format!(
+            "invalid output path: directory {} does not exist",
+            quote(&parent)
+        )));
     }
-    let Ok(metadata) = std::fs::metadata(path) else { return Ok(()) };
+    let Ok(metadata) = std::fs::metadata(path) else {
+        return Ok(());
+    };
     if !metadata.is_dir() && !metadata.is_file() {
         return Err(Failure::new(format!(
             "invalid output path: {} must be a directory or a regular file: got a device",
@@ -194,24 +250,40 @@ fn follow(path: &str) -> Result<String, Failure> {
     for _ in 0..LINKS {
         let bare = at.trim_end_matches('/');
         match std::fs::read_link(if bare.is_empty() { "/" } else { bare }) {
-            Ok(target) => at = keep_ending(resolve_link(&clean(&at), &target.to_string_lossy()), &at),
+            Ok(target) => {
+                at = keep_ending(resolve_link(&clean(&at), &target.to_string_lossy()), &at)
+            }
             Err(_) => return Ok(at),
         }
     }
-    Err(Failure::new(format!("evalSymlinks: too many links in {}", quote(path))))
+    Err(Failure::new(format!(
+        "evalSymlinks: too many links in {}",
+        quote(path)
+    )))
 }
 
 /// Unpacks an archive where it is to arrive.
-fn unpack_here(content: impl Read + Send + 'static, source: Source, to: &str) -> Result<(), Failure> {
+fn unpack_here(
+    content: impl Read + Send + 'static,
+    source: Source,
+    to: &str,
+) -> Result<(), Failure> {
     let real = follow(to)?;
     let is_there = match std::fs::metadata(&real) {
         Ok(metadata) if metadata.is_dir() => Some(IsDirectory::Yes),
         Ok(_) => Some(IsDirectory::No),
         Err(_) => None,
     };
-    let arrival = arrive(&source, &Destination { path: real, is_there })?;
-    let directory = std::fs::File::open(&arrival.directory)
-        .map_err(|error| Failure::new(format!("open {}: {}", arrival.directory, go_reason(&error))))?;
+    let arrival = arrive(
+        &source,
+        &Destination {
+            path: real,
+            is_there,
+        },
+    )?;
+    let directory = std::fs::File::open(&arrival.directory).map_err(|error| {
+        Failure::new(format!("open {}: {}", arrival.directory, go_reason(&error)))
+    })?;
     let options = unpack::Options {
         ownership: unpack::Ownership::Unchanged,
         overwrite: unpack::Overwrite::SameKind,
@@ -224,7 +296,8 @@ fn unpack_here(content: impl Read + Send + 'static, source: Source, to: &str) ->
             unpack::unpack(&directory, content, &options).map_err(|error| failed(&error))?;
         }
         _ => {
-            let (_, mut rest) = unpack::unpack(&directory, content, &options).map_err(|error| failed(&error))?;
+            let (_, mut rest) =
+                unpack::unpack(&directory, content, &options).map_err(|error| failed(&error))?;
             // What stands behind the archive's end is read, so that the
             // server is not cut off.
             let _ = io::copy(&mut rest, &mut io::sink());
@@ -242,37 +315,58 @@ fn to_container(
     quiet: bool,
 ) -> Outcome {
     let archive = format!("/containers/{}/archive", segment(name));
-    let mut destination = Destination { path: path.to_owned(), is_there: None };
+    let mut destination = Destination {
+        path: path.to_owned(),
+        is_there: None,
+    };
     let mut found = stat(session, &archive, path).ok().flatten();
-    if let Some(link) = found.as_ref().filter(|stat| number(stat, "mode") & GO_SYMLINK != 0) {
+    if let Some(link) = found
+        .as_ref()
+        .filter(|stat| number(stat, "mode") & GO_SYMLINK != 0)
+    {
         destination.path = resolve_link(path, text(link, "linkTarget"));
         found = stat(session, &archive, &destination.path).ok().flatten();
     }
     if let Some(stat) = &found {
         let mode = number(stat, "mode");
-        for (bit, what) in [(GO_DEVICE, "got a device"), (GO_IRREGULAR, "got an irregular file")] {
+        for (bit, what) in [
+            (GO_DEVICE, "got a device"),
+            (GO_IRREGULAR, "got an irregular file"),
+        ] {
             if mode & bit != 0 {
                 return Err(Failure::new(format!(
                     "destination \"{name}:{path}\" must be a directory or a regular file: {what}"
                 )));
             }
         }
-        let is_directory = if mode & GO_DIRECTORY != 0 { IsDirectory::Yes } else { IsDirectory::No };
+        let is_directory = if mode & GO_DIRECTORY != 0 {
+            IsDirectory::Yes
+        } else {
+            IsDirectory::No
+        };
         destination.is_there = Some(is_directory);
     }
     let bytes = Arc::new(AtomicU64::new(0));
     let (directory, content): (String, Box<dyn Read + Send>) = if from == "-" {
         if destination.is_there != Some(IsDirectory::Yes) {
-            return Err(Failure::new(format!("destination \"{name}:{path}\" must be a directory")));
+            return Err(Failure::new(format!(
+                "destination \"{name}:{path}\" must be a directory"
+            )));
         }
         (destination.path.clone(), Box::new(io::stdin()))
     } else {
         let from = keep_ending(absolute(from, &session.folder()), from);
         let (source, real) = local_source(&from, parsed.on("follow-link"))?;
         let arrival = arrive(&source, &destination)?;
-        (arrival.directory, packed(&real, arrival.rename.map(|(_, to)| to))?)
+        (
+            arrival.directory,
+            packed(&real, arrival.rename.map(|(_, to)| to))?,
+        )
     };
-    let content = Counted { source: content, bytes: Arc::clone(&bytes) };
+    let content = Counted {
+        source: content,
+        bytes: Arc::clone(&bytes),
+    };
     let ask = Ask::put(&archive)
         .with("path", &directory)
         .with("noOverwriteDirNonDir", "true")
@@ -307,9 +401,20 @@ fn local_source(path: &str, follow: bool) -> Result<(Source, String), Failure> {
         let real = real.to_string_lossy().into_owned();
         let (own, link) = (split(&real).1, split(path).1);
         let renamed = (own != link).then_some(link);
-        return Ok((Source { path: real.clone(), is_directory, renamed }, real));
+        return Ok((
+            Source {
+                path: real.clone(),
+                is_directory,
+                renamed,
+            },
+            real,
+        ));
     }
-    let source = Source { path: path.to_owned(), is_directory: metadata.is_dir(), renamed: None };
+    let source = Source {
+        path: path.to_owned(),
+        is_directory: metadata.is_dir(),
+        renamed: None,
+    };
     Ok((source, path.to_owned()))
 }
 
@@ -317,21 +422,33 @@ fn local_source(path: &str, follow: bool) -> Result<(Source, String), Failure> {
 fn packed(path: &str, name: Option<String>) -> Result<Box<dyn Read + Send>, Failure> {
     let (parent, own) = split(path);
     let open = |path: &str| {
-        std::fs::File::open(path).map_err(|error| Failure::new(format!("open {path}: {}", go_reason(&error))))
+        std::fs::File::open(path)
+            .map_err(|error| Failure::new(format!("open {path}: {}", go_reason(&error))))
     };
-    let options = pack::Options { mode: unpack::Mode::Plain, limits: Limits::DEFAULT };
+    let options = pack::Options {
+        mode: unpack::Mode::Plain,
+        limits: Limits::DEFAULT,
+    };
     let directory = open(&parent)?;
     let produced = Produced::by(move |out| {
         let failed = |error: &dyn std::error::Error| io::Error::other(chain(error));
         let mut writer = TarWriter::new(out, TimePrecision::Nanoseconds);
         match (own.as_str(), &name) {
             // The root of everything, or what is in a directory that is there.
-            ("" | ".", None) => pack::pack_below(&directory, &mut writer, &options).map_err(|error| failed(&error))?,
-            ("" | ".", Some(name)) => pack::pack_entry(&directory, b".", Some(name.as_bytes()), &mut writer, &options)
+            ("" | ".", None) => pack::pack_below(&directory, &mut writer, &options)
                 .map_err(|error| failed(&error))?,
+            ("" | ".", Some(name)) => pack::pack_entry(
+                &directory,
+                b".",
+                Some(name.as_bytes()),
+                &mut writer,
+                &options,
+            )
+            .map_err(|error| failed(&error))?,
             (own, name) => {
                 let name = name.as_ref().map(String::as_bytes);
-                pack::pack_entry(&directory, own.as_bytes(), name, &mut writer, &options).map_err(|error| failed(&error))?
+                pack::pack_entry(&directory, own.as_bytes(), name, &mut writer, &options)
+                    .map_err(|error| failed(&error))?
             }
         };
         writer.finish().map_err(|error| failed(&error))?;

@@ -16,14 +16,28 @@ const VARIABLE: Kind = Kind::new("list", environment::check_variable);
 
 static FLAGS: &[Flag] = &[
     letter("detach", 'd', SWITCH, "Do not wait for the command"),
-    flag("detach-keys", STRING, "Keys that leave the command running: ctrl-p,ctrl-q"),
+    flag(
+        "detach-keys",
+        STRING,
+        "Keys that leave the command running: ctrl-p,ctrl-q",
+    ),
     letter("env", 'e', VARIABLE, "Set a variable"),
     flag("env-file", LIST, "Read variables from a file"),
     letter("interactive", 'i', SWITCH, "Keep standard input open"),
     flag("privileged", SWITCH, "Give the command every capability"),
     letter("tty", 't', SWITCH, "Give the command a terminal"),
-    letter("user", 'u', STRING, "User, and group, by name or number: user[:group]"),
-    letter("workdir", 'w', STRING, "Working directory inside the container"),
+    letter(
+        "user",
+        'u',
+        STRING,
+        "User, and group, by name or number: user[:group]",
+    ),
+    letter(
+        "workdir",
+        'w',
+        STRING,
+        "Working directory inside the container",
+    ),
 ];
 
 pub(super) static EXEC: Verb = Verb {
@@ -41,7 +55,10 @@ fn exec(session: &mut Session, parsed: &Parsed) -> Outcome {
     let name = &parsed.args[0];
     let (detach, tty) = (parsed.on("detach"), parsed.on("tty"));
     let stdin = parsed.on("interactive") && !detach;
-    let surroundings = Surroundings { variable: &Session::variable, folder: session.folder() };
+    let surroundings = Surroundings {
+        variable: &Session::variable,
+        folder: session.folder(),
+    };
     let variables = environment::variables(parsed, &surroundings).map_err(Failure::new)?;
     let keys = DetachKeys::parse(parsed.text("detach-keys")).map_err(Failure::new)?;
     if !detach {
@@ -66,7 +83,11 @@ fn exec(session: &mut Session, parsed: &Parsed) -> Outcome {
         body.insert("Env".to_owned(), json!(variables));
     }
     body.insert("Cmd".to_owned(), json!(parsed.args[1..]));
-    let console = if tty { terminal::size().map(|(rows, columns)| json!([rows, columns])) } else { None };
+    let console = if tty {
+        terminal::size().map(|(rows, columns)| json!([rows, columns]))
+    } else {
+        None
+    };
     if let Some(console) = &console {
         body.insert("ConsoleSize".to_owned(), console.clone());
     }

@@ -16,7 +16,12 @@ use crate::show::units::{decimal_size, human_duration};
 static LIST_FLAGS: &[Flag] = &[
     letter("all", 'a', SWITCH, "Show intermediate images as well"),
     flag("digests", SWITCH, "Show digests"),
-    letter("filter", 'f', FILTER, "Show those that fit: reference=…, dangling=…, label=…"),
+    letter(
+        "filter",
+        'f',
+        FILTER,
+        "Show those that fit: reference=…, dangling=…, label=…",
+    ),
     flag("format", STRING, "table, table TEMPLATE, json or TEMPLATE"),
     flag("no-trunc", SWITCH, "Show ids whole"),
     letter("quiet", 'q', SWITCH, "Show ids alone"),
@@ -44,7 +49,12 @@ pub(super) static HISTORY: Verb = Verb {
         "Options",
         &[
             flag("format", STRING, "table, table TEMPLATE, json or TEMPLATE"),
-            letter("human", 'H', SWITCH, "Show sizes and dates for people (default true)"),
+            letter(
+                "human",
+                'H',
+                SWITCH,
+                "Show sizes and dates for people (default true)",
+            ),
             flag("no-trunc", SWITCH, "Show ids and commands whole"),
             flag("platform", STRING, "Of the image for this platform"),
             letter("quiet", 'q', SWITCH, "Show ids alone"),
@@ -98,20 +108,31 @@ pub(super) const HEADERS: &[(&str, &str)] = &[
 ];
 
 const TABLE: &str = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
-const DIGEST_TABLE: &str = "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
+const DIGEST_TABLE: &str =
+    "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
 
 fn images(session: &mut Session, parsed: &Parsed) -> Outcome {
-    let table = if parsed.on("digests") { DIGEST_TABLE } else { TABLE };
+    let table = if parsed.on("digests") {
+        DIGEST_TABLE
+    } else {
+        TABLE
+    };
     let mut source = source(parsed, table, "{{.ID}}").to_owned();
     if parsed.on("digests") && source.starts_with("table") && !source.contains("{{.Digest}}") {
         source.push_str("\t{{.Digest}}");
     }
     let format = Format::parse(&source)?;
     let mut filters = parsed.filters("filter");
-    if let Some(reference) = parsed.args.first().filter(|reference| !reference.is_empty()) {
+    if let Some(reference) = parsed
+        .args
+        .first()
+        .filter(|reference| !reference.is_empty())
+    {
         filters.add("reference", reference);
     }
-    let ask = Ask::get("/images/json").with_if("all", parsed.on("all")).filtered(&filters);
+    let ask = Ask::get("/images/json")
+        .with_if("all", parsed.on("all"))
+        .filtered(&filters);
     let images = session.engine.ask(ask)?;
     let digests = parsed.on("digests") || format.reads("Digest") && source != "json";
     let width = Width::of(parsed);
@@ -129,19 +150,32 @@ const NONE: &str = "<none>";
 
 /// The names under which an image is listed: repository, tag, digest.
 fn names(image: &Value, with_digests: bool) -> Vec<(String, String, String)> {
-    let texts = |field: &str| -> Vec<&str> { items(image, field).iter().filter_map(Value::as_str).collect() };
+    let texts = |field: &str| -> Vec<&str> {
+        items(image, field)
+            .iter()
+            .filter_map(Value::as_str)
+            .collect()
+    };
     let tags: Vec<(&str, &str)> = texts("RepoTags")
         .into_iter()
         .filter(|name| *name != "<none>:<none>")
         .filter_map(|name| name.rsplit_once(':'))
         .collect();
-    let digests: Vec<(&str, &str)> =
-        texts("RepoDigests").into_iter().filter(|name| !name.starts_with(NONE)).filter_map(|name| name.split_once('@')).collect();
-    let own = |repository: &str, tag: &str, digest: &str| (repository.to_owned(), tag.to_owned(), digest.to_owned());
+    let digests: Vec<(&str, &str)> = texts("RepoDigests")
+        .into_iter()
+        .filter(|name| !name.starts_with(NONE))
+        .filter_map(|name| name.split_once('@'))
+        .collect();
+    let own = |repository: &str, tag: &str, digest: &str| {
+        (repository.to_owned(), tag.to_owned(), digest.to_owned())
+    };
     let mut out = Vec::new();
     for (repository, tag) in &tags {
-        let of_it: Vec<&str> =
-            digests.iter().filter(|(name, _)| with_digests && name == repository).map(|(_, digest)| *digest).collect();
+        let of_it: Vec<&str> = digests
+            .iter()
+            .filter(|(name, _)| with_digests && name == repository)
+            .map(|(_, digest)| *digest)
+            .collect();
         if of_it.is_empty() {
             out.push(own(repository, tag, NONE));
         }
@@ -149,7 +183,11 @@ fn names(image: &Value, with_digests: bool) -> Vec<(String, String, String)> {
     }
     for (repository, digest) in &digests {
         if !tags.iter().any(|(name, _)| name == repository) {
-            out.push(own(repository, NONE, if with_digests { digest } else { "" }));
+            out.push(own(
+                repository,
+                NONE,
+                if with_digests { digest } else { "" },
+            ));
         }
     }
     if out.is_empty() {
@@ -172,13 +210,37 @@ pub(super) fn row(image: &Value, repository: &str, tag: &str, digest: &str, widt
             ("Repository", json!(repository)),
             ("Tag", json!(tag)),
             ("Digest", json!(digest)),
-            ("CreatedSince", json!(format!("{} ago", human_duration(now() - created as f64)))),
+            (
+                "CreatedSince",
+                json!(format!("{} ago", human_duration(now() - created as f64))),
+            ),
             ("CreatedAt", json!(go_default(created))),
             ("Size", json!(decimal_size(size as f64, 3))),
-            ("Containers", json!(if containers == -1 { unknown() } else { containers.to_string() })),
+            (
+                "Containers",
+                json!(if containers == -1 {
+                    unknown()
+                } else {
+                    containers.to_string()
+                }),
+            ),
             ("VirtualSize", json!(human(size))),
-            ("SharedSize", json!(if shared == -1 { unknown() } else { human(shared) })),
-            ("UniqueSize", json!(if shared == -1 || size == -1 { unknown() } else { human(size - shared) })),
+            (
+                "SharedSize",
+                json!(if shared == -1 {
+                    unknown()
+                } else {
+                    human(shared)
+                }),
+            ),
+            (
+                "UniqueSize",
+                json!(if shared == -1 || size == -1 {
+                    unknown()
+                } else {
+                    human(size - shared)
+                }),
+            ),
         ],
         None,
     )
@@ -186,7 +248,11 @@ pub(super) fn row(image: &Value, repository: &str, tag: &str, digest: &str, widt
 
 /// The first name of an image, for a listing with one row an image.
 pub(super) fn first_name(image: &Value) -> (String, String) {
-    names(image, false).into_iter().next().map(|(repository, tag, _)| (repository, tag)).unwrap_or_default()
+    names(image, false)
+        .into_iter()
+        .next()
+        .map(|(repository, tag, _)| (repository, tag))
+        .unwrap_or_default()
 }
 
 /// Before this moment a date says that there is none: the year 2000.
@@ -221,8 +287,18 @@ fn history(session: &mut Session, parsed: &Parsed) -> Outcome {
                     ("ID", json!(width.id(text(entry, "Id")))),
                     ("CreatedAt", json!(rfc3339(created))),
                     ("CreatedSince", json!(since)),
-                    ("CreatedBy", json!(width.cut(&created_by, CREATED_BY_COLUMNS))),
-                    ("Size", json!(if human { decimal_size(size as f64, 3) } else { size.to_string() })),
+                    (
+                        "CreatedBy",
+                        json!(width.cut(&created_by, CREATED_BY_COLUMNS)),
+                    ),
+                    (
+                        "Size",
+                        json!(if human {
+                            decimal_size(size as f64, 3)
+                        } else {
+                            size.to_string()
+                        }),
+                    ),
                     ("Comment", json!(text(entry, "Comment"))),
                 ],
                 None,
@@ -249,26 +325,40 @@ pub(super) fn platform(parsed: &Parsed) -> Result<Option<String>, Failure> {
     }
     let parts: Vec<&str> = platform.split('/').collect();
     match parts.as_slice() {
-        [os, architecture] => Ok(Some(json!({"os": os, "architecture": architecture}).to_string())),
-        [os, architecture, variant] => {
-            Ok(Some(json!({"os": os, "architecture": architecture, "variant": variant}).to_string()))
-        }
-        _ => Err(Failure::new(format!("invalid platform: \"{platform}\": expected os/architecture[/variant]"))),
+        [os, architecture] => Ok(Some(
+            json!({"os": os, "architecture": architecture}).to_string(),
+        )),
+        [os, architecture, variant] => Ok(Some(
+            json!({"os": os, "architecture": architecture, "variant": variant}).to_string(),
+        )),
+        _ => Err(Failure::new(format!(
+            "invalid platform: \"{platform}\": expected os/architecture[/variant]"
+        ))),
     }
 }
 
 fn tag(session: &mut Session, parsed: &Parsed) -> Outcome {
     let target = &parsed.args[1];
-    let bad = |reason: &str| Failure::new(format!("Error parsing reference: \"{target}\" is not a valid repository/tag: {reason}"));
-    let name = reference::familiar(target).map_err(|reason| bad(&reason))?.ok_or_else(|| {
-        bad("invalid repository name, cannot specify 64-byte hexadecimal strings")
-    })?;
+    let bad = |reason: &str| {
+        Failure::new(format!(
+            "Error parsing reference: \"{target}\" is not a valid repository/tag: {reason}"
+        ))
+    };
+    let name = reference::familiar(target)
+        .map_err(|reason| bad(&reason))?
+        .ok_or_else(|| {
+            bad("invalid repository name, cannot specify 64-byte hexadecimal strings")
+        })?;
     if name.contains('@') {
-        return Err(Failure::new("refusing to create a tag with a digest reference"));
+        return Err(Failure::new(
+            "refusing to create a tag with a digest reference",
+        ));
     }
     let (repository, tag) = name.rsplit_once(':').unwrap_or((&name, "latest"));
     let path = format!("/images/{}/tag", segment(&parsed.args[0]));
-    session.engine.tell(Ask::post(&path).with("repo", repository).with("tag", tag))?;
+    session
+        .engine
+        .tell(Ask::post(&path).with("repo", repository).with("tag", tag))?;
     Ok(exit::SUCCESS)
 }
 

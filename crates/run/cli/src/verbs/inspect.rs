@@ -19,7 +19,16 @@ const fn verb(
     flags: &'static [(&'static str, &'static [Flag])],
     run: fn(&mut Session, &Parsed) -> Outcome,
 ) -> Verb {
-    Verb { names, place: Place::Managed, usage, about, arity: Arity::AtLeast(1), order: Order::Mixed, flags, run }
+    Verb {
+        names,
+        place: Place::Managed,
+        usage,
+        about,
+        arity: Arity::AtLeast(1),
+        order: Order::Mixed,
+        flags,
+        run,
+    }
 }
 
 pub(super) static INSPECT: Verb = Verb {
@@ -29,7 +38,18 @@ pub(super) static INSPECT: Verb = Verb {
     about: "Return low-level information on containers, images, volumes and networks",
     arity: Arity::AtLeast(1),
     order: Order::Mixed,
-    flags: &[("Options", &[FORMAT, SIZE, flag("type", STRING, "Of this type alone: container, image, network, volume")])],
+    flags: &[(
+        "Options",
+        &[
+            FORMAT,
+            SIZE,
+            flag(
+                "type",
+                STRING,
+                "Of this type alone: container, image, network, volume",
+            ),
+        ],
+    )],
     run: inspect,
 };
 
@@ -38,23 +58,47 @@ pub(super) static CONTAINER_INSPECT: Verb = verb(
     "[OPTIONS] CONTAINER [CONTAINER...]",
     "Display detailed information on one or more containers",
     &[("Options", &[FORMAT, SIZE])],
-    |session, parsed| show(session, parsed, |session, name| get(session, "containers", name, size(parsed))),
+    |session, parsed| {
+        show(session, parsed, |session, name| {
+            get(session, "containers", name, size(parsed))
+        })
+    },
 );
 
 pub(super) static IMAGE_INSPECT: Verb = verb(
     &["image inspect"],
     "[OPTIONS] IMAGE [IMAGE...]",
     "Display detailed information on one or more images",
-    &[("Options", &[FORMAT, flag("platform", STRING, "Of the image for this platform")])],
-    |session, parsed| show(session, parsed, |session, name| get(session, "images", name, Sizes::Without)),
+    &[(
+        "Options",
+        &[
+            FORMAT,
+            flag("platform", STRING, "Of the image for this platform"),
+        ],
+    )],
+    |session, parsed| {
+        show(session, parsed, |session, name| {
+            get(session, "images", name, Sizes::Without)
+        })
+    },
 );
 
 pub(super) static NETWORK_INSPECT: Verb = verb(
     &["network inspect"],
     "[OPTIONS] NETWORK [NETWORK...]",
     "Display detailed information on one or more networks",
-    &[("Options", &[FORMAT, letter("verbose", 'v', SWITCH, "Verbose output for diagnostics")])],
-    |session, parsed| show(session, parsed, |session, name| get(session, "networks", name, Sizes::Without)),
+    &[(
+        "Options",
+        &[
+            FORMAT,
+            letter("verbose", 'v', SWITCH, "Verbose output for diagnostics"),
+        ],
+    )],
+    |session, parsed| {
+        show(session, parsed, |session, name| {
+            get(session, "networks", name, Sizes::Without)
+        })
+    },
 );
 
 pub(super) static VOLUME_INSPECT: Verb = verb(
@@ -62,12 +106,26 @@ pub(super) static VOLUME_INSPECT: Verb = verb(
     "[OPTIONS] VOLUME [VOLUME...]",
     "Display detailed information on one or more volumes",
     &[("Options", &[FORMAT])],
-    |session, parsed| show(session, parsed, |session, name| get(session, "volumes", name, Sizes::Without)),
+    |session, parsed| {
+        show(session, parsed, |session, name| {
+            get(session, "volumes", name, Sizes::Without)
+        })
+    },
 );
 
 /// The types that `--type` knows, in the order in which a name is looked up.
-const TYPES: &[&str] =
-    &["container", "image", "network", "volume", "config", "node", "plugin", "secret", "service", "task"];
+const TYPES: &[&str] = &[
+    "container",
+    "image",
+    "network",
+    "volume",
+    "config",
+    "node",
+    "plugin",
+    "secret",
+    "service",
+    "task",
+];
 
 /// Whether a container's sizes are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,32 +135,57 @@ enum Sizes {
 }
 
 fn size(parsed: &Parsed) -> Sizes {
-    if parsed.on("size") { Sizes::With } else { Sizes::Without }
+    if parsed.on("size") {
+        Sizes::With
+    } else {
+        Sizes::Without
+    }
 }
 
-fn get(session: &mut Session, collection: &str, name: &str, sizes: Sizes) -> Result<Vec<u8>, Failure> {
+fn get(
+    session: &mut Session,
+    collection: &str,
+    name: &str,
+    sizes: Sizes,
+) -> Result<Vec<u8>, Failure> {
     fetch(session, collection, name, sizes).map_err(Failure::from)
 }
 
-fn fetch(session: &mut Session, collection: &str, name: &str, sizes: Sizes) -> Result<Vec<u8>, EngineError> {
+fn fetch(
+    session: &mut Session,
+    collection: &str,
+    name: &str,
+    sizes: Sizes,
+) -> Result<Vec<u8>, EngineError> {
     let name = segment(name);
     let path = match collection {
         "containers" | "images" | "plugins" => format!("/{collection}/{name}/json"),
         _ => format!("/{collection}/{name}"),
     };
-    session.engine.ask_raw(Ask::get(&path).with_if("size", sizes == Sizes::With && collection == "containers"))
+    session.engine.ask_raw(
+        Ask::get(&path).with_if("size", sizes == Sizes::With && collection == "containers"),
+    )
 }
 
 fn inspect(session: &mut Session, parsed: &Parsed) -> Outcome {
     let wanted = parsed.text("type").to_owned();
     if parsed.given("type") && wanted.is_empty() {
-        return Err(Failure::new(format!("type is empty: must be one of {}", types())));
+        return Err(Failure::new(format!(
+            "type is empty: must be one of {}",
+            types()
+        )));
     }
     if !wanted.is_empty() && !TYPES.contains(&wanted.as_str()) {
-        return Err(Failure::new(format!("unknown type: {}: must be one of {}", quantity::quote(&wanted), types())));
+        return Err(Failure::new(format!(
+            "unknown type: {}: must be one of {}",
+            quantity::quote(&wanted),
+            types()
+        )));
     }
     let sizes = size(parsed);
-    show(session, parsed, |session, name| find(session, name, &wanted, sizes))
+    show(session, parsed, |session, name| {
+        find(session, name, &wanted, sizes)
+    })
 }
 
 fn types() -> String {
@@ -115,7 +198,11 @@ fn types() -> String {
 fn find(session: &mut Session, name: &str, wanted: &str, sizes: Sizes) -> Result<Vec<u8>, Failure> {
     for kind in TYPES {
         let swarm = matches!(*kind, "config" | "node" | "secret" | "service" | "task");
-        let fits = if wanted.is_empty() { !swarm } else { wanted == *kind };
+        let fits = if wanted.is_empty() {
+            !swarm
+        } else {
+            wanted == *kind
+        };
         if !fits {
             continue;
         }

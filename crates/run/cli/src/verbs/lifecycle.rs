@@ -7,13 +7,19 @@ use crate::create::{put_limits, restart_policy};
 use crate::engine::{Ask, EngineError, segment};
 use crate::failure::{Failure, Outcome, exit};
 use crate::flags::{
-    BYTES, BYTES_OR_UNLIMITED, DECIMAL, Flag, INT, Order, Parsed, STRING, SWITCH, UINT16, alias, flag, letter,
+    BYTES, BYTES_OR_UNLIMITED, DECIMAL, Flag, INT, Order, Parsed, STRING, SWITCH, UINT16, alias,
+    flag, letter,
 };
 use crate::session::Session;
 
 static STOP_FLAGS: &[Flag] = &[
     letter("signal", 's', STRING, "Signal to send"),
-    letter("timeout", 't', INT, "Seconds to wait before the container is killed"),
+    letter(
+        "timeout",
+        't',
+        INT,
+        "Seconds to wait before the container is killed",
+    ),
     alias("time", INT, "timeout"),
 ];
 
@@ -24,7 +30,16 @@ const fn verb(
     flags: &'static [(&'static str, &'static [Flag])],
     run: fn(&mut Session, &Parsed) -> Outcome,
 ) -> Verb {
-    Verb { names, place: Place::Plain, usage, about, arity: Arity::AtLeast(1), order: Order::Mixed, flags, run }
+    Verb {
+        names,
+        place: Place::Plain,
+        usage,
+        about,
+        arity: Arity::AtLeast(1),
+        order: Order::Mixed,
+        flags,
+        run,
+    }
 }
 
 const SEVERAL: &str = "[OPTIONS] CONTAINER [CONTAINER...]";
@@ -50,12 +65,20 @@ pub(super) static KILL: Verb = verb(
     &["container kill", "kill"],
     SEVERAL,
     "Kill one or more running containers",
-    &[("Options", &[letter("signal", 's', STRING, "Signal to send")])],
+    &[(
+        "Options",
+        &[letter("signal", 's', STRING, "Signal to send")],
+    )],
     |session, parsed| {
-        let signal = parsed.last("signal").filter(|signal| !signal.is_empty()).map(str::to_owned);
+        let signal = parsed
+            .last("signal")
+            .filter(|signal| !signal.is_empty())
+            .map(str::to_owned);
         each(session, parsed, |session, name| {
             let path = format!("/containers/{}/kill", segment(name));
-            session.engine.tell(Ask::post(&path).with_some("signal", signal.as_deref()))
+            session
+                .engine
+                .tell(Ask::post(&path).with_some("signal", signal.as_deref()))
         })
     },
 );
@@ -65,7 +88,11 @@ pub(super) static PAUSE: Verb = verb(
     SEVERAL_PLAIN,
     "Pause all processes within one or more containers",
     &[],
-    |session, parsed| each(session, parsed, |session, name| post(session, name, "pause")),
+    |session, parsed| {
+        each(session, parsed, |session, name| {
+            post(session, name, "pause")
+        })
+    },
 );
 
 pub(super) static UNPAUSE: Verb = verb(
@@ -73,7 +100,11 @@ pub(super) static UNPAUSE: Verb = verb(
     SEVERAL_PLAIN,
     "Unpause all processes within one or more containers",
     &[],
-    |session, parsed| each(session, parsed, |session, name| post(session, name, "unpause")),
+    |session, parsed| {
+        each(session, parsed, |session, name| {
+            post(session, name, "unpause")
+        })
+    },
 );
 
 pub(super) static RM: Verb = verb(
@@ -85,7 +116,12 @@ pub(super) static RM: Verb = verb(
         &[
             letter("force", 'f', SWITCH, "Kill a running container first"),
             letter("link", 'l', SWITCH, "Remove the link of that name"),
-            letter("volumes", 'v', SWITCH, "Remove its anonymous volumes as well"),
+            letter(
+                "volumes",
+                'v',
+                SWITCH,
+                "Remove its anonymous volumes as well",
+            ),
         ],
     )],
     rm,
@@ -114,18 +150,38 @@ static UPDATE_FLAGS: &[Flag] = &[
     flag("blkio-weight", UINT16, "Share of block I/O, 10 to 1000"),
     flag("cpu-period", INT, "Length of a CPU period in microseconds"),
     flag("cpu-quota", INT, "CPU time in a period in microseconds"),
-    flag("cpu-rt-period", INT, "Length of a real-time period in microseconds"),
-    flag("cpu-rt-runtime", INT, "Real-time CPU time in a period in microseconds"),
+    flag(
+        "cpu-rt-period",
+        INT,
+        "Length of a real-time period in microseconds",
+    ),
+    flag(
+        "cpu-rt-runtime",
+        INT,
+        "Real-time CPU time in a period in microseconds",
+    ),
     letter("cpu-shares", 'c', INT, "Share of CPU time"),
     flag("cpus", DECIMAL, "Number of CPUs"),
     flag("cpuset-cpus", STRING, "CPUs to run on: 0-3, 0,1"),
     flag("cpuset-mems", STRING, "Memory nodes to use: 0-3, 0,1"),
     flag("kernel-memory", BYTES, ""),
     letter("memory", 'm', BYTES, "Limit of memory"),
-    flag("memory-reservation", BYTES, "Memory that it should keep within"),
-    flag("memory-swap", BYTES_OR_UNLIMITED, "Limit of memory and swap; -1 for no limit"),
+    flag(
+        "memory-reservation",
+        BYTES,
+        "Memory that it should keep within",
+    ),
+    flag(
+        "memory-swap",
+        BYTES_OR_UNLIMITED,
+        "Limit of memory and swap; -1 for no limit",
+    ),
     flag("pids-limit", INT, "Limit of processes; -1 for no limit"),
-    flag("restart", STRING, "What to do when it exits: no, on-failure[:max], always, unless-stopped"),
+    flag(
+        "restart",
+        STRING,
+        "What to do when it exits: no, on-failure[:max], always, unless-stopped",
+    ),
 ];
 
 pub(super) static UPDATE: Verb = verb(
@@ -160,10 +216,15 @@ fn post(session: &mut Session, name: &str, action: &str) -> Result<(), EngineErr
 
 fn stop_or_restart(session: &mut Session, parsed: &Parsed, action: &str) -> Outcome {
     let seconds = parsed.number("timeout").map(|seconds| seconds.to_string());
-    let signal = parsed.last("signal").filter(|signal| !signal.is_empty()).map(str::to_owned);
+    let signal = parsed
+        .last("signal")
+        .filter(|signal| !signal.is_empty())
+        .map(str::to_owned);
     each(session, parsed, |session, name| {
         let path = format!("/containers/{}/{action}", segment(name));
-        let ask = Ask::post(&path).with_some("signal", signal.as_deref()).with_some("t", seconds.as_deref());
+        let ask = Ask::post(&path)
+            .with_some("signal", signal.as_deref())
+            .with_some("t", seconds.as_deref());
         session.engine.tell(ask)
     })
 }
@@ -184,7 +245,9 @@ fn rm(session: &mut Session, parsed: &Parsed) -> Outcome {
         match session.engine.tell(ask) {
             Ok(()) => session.line(name),
             // What is to be gone is gone.
-            Err(error) if parsed.on("force") && error.is_not_found() => session.warn(&error.to_string()),
+            Err(error) if parsed.on("force") && error.is_not_found() => {
+                session.warn(&error.to_string())
+            }
             Err(error) => failures.push(error.to_string()),
         }
     }
@@ -194,14 +257,18 @@ fn rm(session: &mut Session, parsed: &Parsed) -> Outcome {
 fn rename(session: &mut Session, parsed: &Parsed) -> Outcome {
     let (old, new) = (parsed.args[0].trim(), parsed.args[1].trim());
     if old.is_empty() || new.is_empty() {
-        return Err(Failure::new("Error: Neither old nor new names may be empty"));
+        return Err(Failure::new(
+            "Error: Neither old nor new names may be empty",
+        ));
     }
     let path = format!("/containers/{}/rename", segment(old));
     match session.engine.tell(Ask::post(&path).with("name", new)) {
         Ok(()) => Ok(exit::SUCCESS),
         Err(error) => {
             session.warn(&error.to_string());
-            Err(Failure::new(format!("Error: failed to rename container named {old}")))
+            Err(Failure::new(format!(
+                "Error: failed to rename container named {old}"
+            )))
         }
     }
 }
@@ -220,7 +287,9 @@ fn wait(session: &mut Session, parsed: &Parsed) -> Outcome {
 
 fn update(session: &mut Session, parsed: &Parsed) -> Outcome {
     if parsed.count() == 0 {
-        return Err(Failure::new("you must provide one or more flags when using this command"));
+        return Err(Failure::new(
+            "you must provide one or more flags when using this command",
+        ));
     }
     let mut body = Map::new();
     put_limits(parsed, &mut body);
@@ -234,7 +303,12 @@ fn update(session: &mut Session, parsed: &Parsed) -> Outcome {
         match session.engine.ask(Ask::post(&path).json(&body)) {
             Ok(answer) => {
                 session.line(name);
-                warnings.extend(items(&answer, "Warnings").iter().filter_map(Value::as_str).map(str::to_owned));
+                warnings.extend(
+                    items(&answer, "Warnings")
+                        .iter()
+                        .filter_map(Value::as_str)
+                        .map(str::to_owned),
+                );
             }
             Err(error) => failures.push(error.to_string()),
         }

@@ -13,11 +13,26 @@ use crate::show::time::{go_default, now};
 use crate::show::units::{decimal_size, ellipsis, human_duration, short_id};
 
 static FLAGS: &[Flag] = &[
-    letter("all", 'a', SWITCH, "Show all containers, not only running ones"),
-    letter("filter", 'f', FILTER, "Show those that fit: name=…, status=…, label=…"),
+    letter(
+        "all",
+        'a',
+        SWITCH,
+        "Show all containers, not only running ones",
+    ),
+    letter(
+        "filter",
+        'f',
+        FILTER,
+        "Show those that fit: name=…, status=…, label=…",
+    ),
     flag("format", STRING, "table, table TEMPLATE, json or TEMPLATE"),
     letter("last", 'n', INT, "Show the n last created, of all states"),
-    letter("latest", 'l', SWITCH, "Show the last created, of all states"),
+    letter(
+        "latest",
+        'l',
+        SWITCH,
+        "Show the last created, of all states",
+    ),
     flag("no-trunc", SWITCH, "Show ids and commands whole"),
     letter("quiet", 'q', SWITCH, "Show ids alone"),
     letter("size", 's', SWITCH, "Show sizes"),
@@ -57,7 +72,8 @@ pub(super) const HEADERS: &[(&str, &str)] = &[
     ("Platform", "PLATFORM"),
 ];
 
-const TABLE: &str = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
+const TABLE: &str =
+    "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
 
 /// Whether ids and the like are shown whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +84,11 @@ pub(super) enum Width {
 
 impl Width {
     pub(super) fn of(parsed: &Parsed) -> Self {
-        if parsed.on("no-trunc") { Self::Whole } else { Self::Short }
+        if parsed.on("no-trunc") {
+            Self::Whole
+        } else {
+            Self::Short
+        }
     }
 
     pub(super) fn id(self, id: &str) -> &str {
@@ -100,17 +120,34 @@ fn ps(session: &mut Session, parsed: &Parsed) -> Outcome {
         session.warn("WARNING: Ignoring custom format, because both --format and --quiet are set.");
     }
     let with_size = format!("{TABLE}\t{{{{.Size}}}}");
-    let table = if parsed.on("size") { with_size.as_str() } else { TABLE };
+    let table = if parsed.on("size") {
+        with_size.as_str()
+    } else {
+        TABLE
+    };
     let raw = raw_format(parsed.on("size"), parsed.on("quiet"));
-    let source = if parsed.text("format") == "raw" { raw.as_str() } else { source(parsed, table, "{{.ID}}") };
+    let source = if parsed.text("format") == "raw" {
+        raw.as_str()
+    } else {
+        source(parsed, table, "{{.ID}}")
+    };
     let format = Format::parse(source).map_err(|failure| {
         // docker looks at this verb's template before it lists anything.
-        Failure::new(failure.text.replacen("template parsing error", "failed to parse template", 1))
+        Failure::new(
+            failure
+                .text
+                .replacen("template parsing error", "failed to parse template", 1),
+        )
     })?;
     // Sizes cost the engine a walk: they are asked for where they are shown.
-    let size = parsed.on("size") || (!parsed.given("size") && !parsed.on("quiet") && format.reads("Size"));
+    let size =
+        parsed.on("size") || (!parsed.given("size") && !parsed.on("quiet") && format.reads("Size"));
     let last = parsed.number("last").unwrap_or(-1);
-    let limit = if parsed.on("latest") && last == -1 { 1 } else { last };
+    let limit = if parsed.on("latest") && last == -1 {
+        1
+    } else {
+        last
+    };
     let ask = Ask::get("/containers/json")
         .with_if("all", parsed.on("all"))
         .with_some("limit", (limit > 0).then(|| limit.to_string()))
@@ -118,8 +155,13 @@ fn ps(session: &mut Session, parsed: &Parsed) -> Outcome {
         .filtered(&parsed.filters("filter"));
     let containers = session.engine.ask(ask)?;
     let width = Width::of(parsed);
-    let rows: Vec<Row> = items(&containers, "").iter().map(|container| row(container, width)).collect();
-    let text = format.write(HEADERS, &rows).map_err(|failure| unknown_field(failure, parsed))?;
+    let rows: Vec<Row> = items(&containers, "")
+        .iter()
+        .map(|container| row(container, width))
+        .collect();
+    let text = format
+        .write(HEADERS, &rows)
+        .map_err(|failure| unknown_field(failure, parsed))?;
     session.print(&text);
     Ok(exit::SUCCESS)
 }
@@ -157,13 +199,25 @@ pub(super) fn row(container: &Value, width: Width) -> Row {
         .iter()
         .map(|mount| {
             let name = text(mount, "Name");
-            width.cut(if name.is_empty() { text(mount, "Source") } else { name }, MOUNT_COLUMNS)
+            width.cut(
+                if name.is_empty() {
+                    text(mount, "Source")
+                } else {
+                    name
+                },
+                MOUNT_COLUMNS,
+            )
         })
         .collect();
-    let local = mounts.iter().filter(|mount| text(mount, "Driver") == "local").count();
+    let local = mounts
+        .iter()
+        .filter(|mount| text(mount, "Driver") == "local")
+        .count();
     let networks = at(container, "NetworkSettings.Networks");
-    let networks: Vec<&str> =
-        networks.as_object().map(|networks| networks.keys().map(String::as_str).collect()).unwrap_or_default();
+    let networks: Vec<&str> = networks
+        .as_object()
+        .map(|networks| networks.keys().map(String::as_str).collect())
+        .unwrap_or_default();
     let command = width.cut(text(container, "Command"), COMMAND_COLUMNS);
     let labels = at(container, "Labels");
     Row::new(
@@ -173,7 +227,10 @@ pub(super) fn row(container: &Value, width: Width) -> Row {
             ("Image", json!(image(container, width))),
             ("Command", json!(quote(&command))),
             ("CreatedAt", json!(go_default(created))),
-            ("RunningFor", json!(format!("{} ago", human_duration(now() - created as f64)))),
+            (
+                "RunningFor",
+                json!(format!("{} ago", human_duration(now() - created as f64))),
+            ),
             ("Ports", json!(ports(items(container, "Ports")))),
             ("State", json!(text(container, "State"))),
             ("Status", json!(text(container, "Status"))),
@@ -182,7 +239,10 @@ pub(super) fn row(container: &Value, width: Width) -> Row {
             ("Mounts", json!(mount_names.join(","))),
             ("LocalVolumes", json!(local.to_string())),
             ("Networks", json!(networks.join(","))),
-            ("Platform", at(container, "ImageManifestDescriptor.platform").clone()),
+            (
+                "Platform",
+                at(container, "ImageManifestDescriptor.platform").clone(),
+            ),
         ],
         Some(labels),
     )
@@ -196,7 +256,11 @@ fn names(container: &Value, width: Width) -> String {
         .map(|name| name.strip_prefix('/').unwrap_or(name))
         .collect();
     match width {
-        Width::Short => names.into_iter().find(|name| !name.contains('/')).unwrap_or_default().to_owned(),
+        Width::Short => names
+            .into_iter()
+            .find(|name| !name.contains('/'))
+            .unwrap_or_default()
+            .to_owned(),
         Width::Whole => names.join(","),
     }
 }
@@ -213,7 +277,10 @@ fn image(container: &Value, width: Width) -> String {
         return short_id(image).to_owned();
     }
     // A digest beside a name says nothing to people.
-    image.split_once('@').map_or(image, |(name, _)| name).to_owned()
+    image
+        .split_once('@')
+        .map_or(image, |(name, _)| name)
+        .to_owned()
 }
 
 fn size(container: &Value) -> String {
@@ -245,12 +312,22 @@ pub(super) fn ports(ports: &[Value]) -> String {
         })
         .collect();
     ports.sort();
-    let host = |address: &str| if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+    let host = |address: &str| {
+        if address.contains(':') {
+            format!("[{address}]")
+        } else {
+            address.to_owned()
+        }
+    };
     let mut groups: Vec<(String, u16, u16)> = Vec::new();
     let mut out = Vec::new();
     let mut mapped = Vec::new();
     let shown = |key: &str, first: u16, last: u16| {
-        let range = if first == last { first.to_string() } else { format!("{first}-{last}") };
+        let range = if first == last {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        };
         match key.rsplit_once('/') {
             Some((address, protocol)) => format!("{}:{range}->{range}/{protocol}", host(address)),
             None => format!("{range}/{key}"),
@@ -258,7 +335,13 @@ pub(super) fn ports(ports: &[Value]) -> String {
     };
     for port in &ports {
         if !port.address.is_empty() && port.public != port.private {
-            mapped.push(format!("{}:{}->{}/{}", host(&port.address), port.public, port.private, port.protocol));
+            mapped.push(format!(
+                "{}:{}->{}/{}",
+                host(&port.address),
+                port.public,
+                port.private,
+                port.protocol
+            ));
             continue;
         }
         let key = if port.address.is_empty() {
@@ -289,16 +372,33 @@ mod tests {
 
     #[test]
     fn ports_in_the_short_form() {
-        let port = |private: u16, public: u16, address: &str, protocol: &str| {
-            json!({"IP": address, "PrivatePort": private, "PublicPort": public, "Type": protocol})
-        };
+        let port = |private: u16, public: u16, address: &str, protocol: &str| json!({"IP": address, "PrivatePort": private, "PublicPort": public, "Type": protocol});
         for (given, expected) in [
             (vec![port(80, 0, "", "tcp")], "80/tcp"),
-            (vec![port(80, 8080, "0.0.0.0", "tcp")], "0.0.0.0:8080->80/tcp"),
+            (
+                vec![port(80, 8080, "0.0.0.0", "tcp")],
+                "0.0.0.0:8080->80/tcp",
+            ),
             (vec![port(80, 80, "::", "tcp")], "[::]:80->80/tcp"),
-            (vec![port(81, 0, "", "tcp"), port(80, 0, "", "tcp"), port(90, 0, "", "udp")], "80-81/tcp, 90/udp"),
-            (vec![port(80, 80, "0.0.0.0", "tcp"), port(81, 81, "0.0.0.0", "tcp")], "0.0.0.0:80-81->80-81/tcp"),
-            (vec![port(80, 0, "", "tcp"), port(99, 0, "", "tcp")], "80/tcp, 99/tcp"),
+            (
+                vec![
+                    port(81, 0, "", "tcp"),
+                    port(80, 0, "", "tcp"),
+                    port(90, 0, "", "udp"),
+                ],
+                "80-81/tcp, 90/udp",
+            ),
+            (
+                vec![
+                    port(80, 80, "0.0.0.0", "tcp"),
+                    port(81, 81, "0.0.0.0", "tcp"),
+                ],
+                "0.0.0.0:80-81->80-81/tcp",
+            ),
+            (
+                vec![port(80, 0, "", "tcp"), port(99, 0, "", "tcp")],
+                "80/tcp, 99/tcp",
+            ),
         ] {
             assert_eq!(ports(&given), expected);
         }

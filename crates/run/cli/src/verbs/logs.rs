@@ -24,10 +24,18 @@ pub(super) static LOGS: Verb = Verb {
         &[
             flag("details", SWITCH, "Show what the log driver adds"),
             letter("follow", 'f', SWITCH, "Go on as lines come"),
-            flag("since", STRING, "From this moment on: 2013-01-02T13:23:37Z, or 42m ago"),
+            flag(
+                "since",
+                STRING,
+                "From this moment on: 2013-01-02T13:23:37Z, or 42m ago",
+            ),
             letter("tail", 'n', STRING, "How many lines of the end, or all"),
             letter("timestamps", 't', SWITCH, "Show when each line came"),
-            flag("until", STRING, "Up to this moment: 2013-01-02T13:23:37Z, or 42m ago"),
+            flag(
+                "until",
+                STRING,
+                "Up to this moment: 2013-01-02T13:23:37Z, or 42m ago",
+            ),
         ],
     )],
     run: logs,
@@ -59,7 +67,8 @@ fn logs(session: &mut Session, parsed: &Parsed) -> Outcome {
         .with("tail", parsed.last("tail").unwrap_or("all"));
     let response = session.engine.call(ask)?;
     let mut body = response.into_body();
-    let mut frames = (!at(&container, "Config.Tty").as_bool().unwrap_or(false)).then(Frames::default);
+    let mut frames =
+        (!at(&container, "Config.Tty").as_bool().unwrap_or(false)).then(Frames::default);
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let read = match body.read(&mut buffer) {

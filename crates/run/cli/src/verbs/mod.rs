@@ -136,7 +136,10 @@ pub(crate) static MANAGEMENT: &[(&str, &str)] = &[
 
 /// The verb of a name such as `run` or `container run`.
 pub(crate) fn find(name: &str) -> Option<&'static Verb> {
-    VERBS.iter().copied().find(|verb| verb.names.contains(&name))
+    VERBS
+        .iter()
+        .copied()
+        .find(|verb| verb.names.contains(&name))
 }
 
 /// A field of an answer by its path, null where there is none.
@@ -156,6 +159,10 @@ pub(crate) fn number(value: &Value, path: &str) -> i64 {
 
 /// The elements of a list in an answer, none where there is no list.
 pub(crate) fn items<'a>(value: &'a Value, path: &str) -> &'a [Value] {
-    let value = if path.is_empty() { value } else { at(value, path) };
+    let value = if path.is_empty() {
+        value
+    } else {
+        at(value, path)
+    };
     value.as_array().map_or(&[], Vec::as_slice)
 }

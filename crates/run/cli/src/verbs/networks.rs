@@ -20,7 +20,12 @@ pub(super) static NETWORK_LS: Verb = Verb {
     flags: &[(
         "Options",
         &[
-            letter("filter", 'f', FILTER, "Show those that fit: driver=…, name=…"),
+            letter(
+                "filter",
+                'f',
+                FILTER,
+                "Show those that fit: driver=…, name=…",
+            ),
             flag("format", STRING, "table, table TEMPLATE, json or TEMPLATE"),
             flag("no-trunc", SWITCH, "Show ids whole"),
             letter("quiet", 'q', SWITCH, "Show ids alone"),
@@ -32,7 +37,9 @@ pub(super) static NETWORK_LS: Verb = Verb {
 fn ls(session: &mut Session, parsed: &Parsed) -> Outcome {
     let table = "table {{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}";
     let format = Format::parse(source(parsed, table, "{{.ID}}"))?;
-    let networks = session.engine.ask(Ask::get("/networks").filtered(&parsed.filters("filter")))?;
+    let networks = session
+        .engine
+        .ask(Ask::get("/networks").filtered(&parsed.filters("filter")))?;
     let width = Width::of(parsed);
     let mut networks: Vec<&Value> = items(&networks, "").iter().collect();
     networks.sort_by(|a, b| text(a, "Name").cmp(text(b, "Name")));
@@ -40,7 +47,9 @@ fn ls(session: &mut Session, parsed: &Parsed) -> Outcome {
         .into_iter()
         .map(|network| {
             let labels = at(network, "Labels");
-            let holds = |field: &str, default: bool| json!(at(network, field).as_bool().unwrap_or(default).to_string());
+            let holds = |field: &str, default: bool| {
+                json!(at(network, field).as_bool().unwrap_or(default).to_string())
+            };
             Row::new(
                 vec![
                     ("ID", json!(width.id(text(network, "Id")))),
@@ -51,7 +60,14 @@ fn ls(session: &mut Session, parsed: &Parsed) -> Outcome {
                     ("IPv6", holds("EnableIPv6", false)),
                     ("Internal", holds("Internal", false)),
                     ("Labels", json!(labels_text(Some(labels)))),
-                    ("CreatedAt", json!(text(network, "Created").replace('T', " ").replace('Z', " +0000 UTC"))),
+                    (
+                        "CreatedAt",
+                        json!(
+                            text(network, "Created")
+                                .replace('T', " ")
+                                .replace('Z', " +0000 UTC")
+                        ),
+                    ),
                 ],
                 Some(labels),
             )

@@ -46,7 +46,12 @@ pub(super) static EVENTS: Verb = Verb {
     flags: &[(
         "Options",
         &[
-            letter("filter", 'f', FILTER, "Show those that fit: type=…, event=…, container=…"),
+            letter(
+                "filter",
+                'f',
+                FILTER,
+                "Show those that fit: type=…, event=…, container=…",
+            ),
             flag("format", STRING, "json or TEMPLATE"),
             flag("since", STRING, "From this moment on"),
             flag("until", STRING, "Up to this moment"),
@@ -62,10 +67,18 @@ const PROCESS_PADDING: usize = 3;
 fn top(session: &mut Session, parsed: &Parsed) -> Outcome {
     let (name, options) = (&parsed.args[0], parsed.args[1..].join(" "));
     let path = format!("/containers/{}/top", segment(name));
-    let ask = Ask::get(&path).with_some("ps_args", Some(options).filter(|options| !options.is_empty()));
+    let ask = Ask::get(&path).with_some(
+        "ps_args",
+        Some(options).filter(|options| !options.is_empty()),
+    );
     let answer = session.engine.ask(ask)?;
     let line = |cells: &[Value]| -> String {
-        cells.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\t") + "\n"
+        cells
+            .iter()
+            .filter_map(Value::as_str)
+            .collect::<Vec<_>>()
+            .join("\t")
+            + "\n"
     };
     let mut out = line(items(&answer, "Titles"));
     for process in items(&answer, "Processes") {
@@ -81,7 +94,11 @@ fn port(session: &mut Session, parsed: &Parsed) -> Outcome {
     let container = session.engine.ask(Ask::get(&path))?;
     let host = |binding: &Value| {
         let address = text(binding, "HostIp");
-        let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+        let address = if address.contains(':') {
+            format!("[{address}]")
+        } else {
+            address.to_owned()
+        };
         format!("{address}:{}", text(binding, "HostPort"))
     };
     let ports = at(&container, "NetworkSettings.Ports");
@@ -89,17 +106,25 @@ fn port(session: &mut Session, parsed: &Parsed) -> Outcome {
     if let Some(wanted) = parsed.args.get(1) {
         let (number, protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
         if number.parse::<u16>().is_err() {
-            return Err(Failure::new(format!("invalid port '{number}': invalid syntax")));
+            return Err(Failure::new(format!(
+                "invalid port '{number}': invalid syntax"
+            )));
         }
         // A port's name has no dots to be taken for a path.
         let bindings = items(&ports[format!("{number}/{protocol}")], "");
         if bindings.is_empty() {
-            return Err(Failure::new(format!("Error: No public port '{wanted}' published for {name}")));
+            return Err(Failure::new(format!(
+                "Error: No public port '{wanted}' published for {name}"
+            )));
         }
         out.extend(bindings.iter().map(host));
     } else if let Value::Object(ports) = ports {
         for (port, bindings) in ports {
-            out.extend(items(bindings, "").iter().map(|binding| format!("{port} -> {}", host(binding))));
+            out.extend(
+                items(bindings, "")
+                    .iter()
+                    .map(|binding| format!("{port} -> {}", host(binding))),
+            );
         }
     }
     out.sort_by(|a, b| natural_key(a).cmp(&natural_key(b)));
@@ -114,9 +139,16 @@ fn natural_key(text: &str) -> Vec<(String, u64)> {
     let mut key = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let end = rest[digits..].find(|c: char| !c.is_ascii_digit()).map_or(rest.len(), |end| digits + end);
-        key.push((rest[..digits].to_owned(), rest[digits..end].parse().unwrap_or(0)));
+        let digits = rest
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let end = rest[digits..]
+            .find(|c: char| !c.is_ascii_digit())
+            .map_or(rest.len(), |end| digits + end);
+        key.push((
+            rest[..digits].to_owned(),
+            rest[digits..end].parse().unwrap_or(0),
+        ));
         rest = &rest[end..];
     }
     key
@@ -128,10 +160,9 @@ fn events(session: &mut Session, parsed: &Parsed) -> Outcome {
         "json" => Some("{{json .}}"),
         source => Some(source),
     };
-    let template = template
-        .map(Template::parse)
-        .transpose()
-        .map_err(|error| Failure::new(format!("Error parsing format: {error}")).status(exit::BAD_TEMPLATE))?;
+    let template = template.map(Template::parse).transpose().map_err(|error| {
+        Failure::new(format!("Error parsing format: {error}")).status(exit::BAD_TEMPLATE)
+    })?;
     let moment = |name: &str| match parsed.text(name) {
         "" => Ok(None),
         text => engine_timestamp(text).map(Some).map_err(Failure::new),
@@ -143,7 +174,13 @@ fn events(session: &mut Session, parsed: &Parsed) -> Outcome {
     let response = session.engine.call(ask)?;
     let body = BufReader::new(response.into_body());
     for event in serde_json::Deserializer::from_reader(body).into_iter::<Value>() {
-        let event = event.map_err(|error| Failure::new(if error.is_eof() { "unexpected EOF".to_owned() } else { error.to_string() }))?;
+        let event = event.map_err(|error| {
+            Failure::new(if error.is_eof() {
+                "unexpected EOF".to_owned()
+            } else {
+                error.to_string()
+            })
+        })?;
         let line = match &template {
             Some(template) => template.execute(&event).map_err(Failure::new)?,
             None => event_line(&event),
@@ -161,9 +198,21 @@ fn event_line(event: &Value) -> String {
         0 => i128::from(number(event, "time")) * 1_000_000_000,
         nanos => i128::from(nanos),
     };
-    let mut line = if nanos == 0 { String::new() } else { format!("{} ", rfc3339_nanos(nanos)) };
-    line.push_str(&format!("{} {} {}", text(event, "Type"), text(event, "Action"), text(event, "Actor.ID")));
-    if let Some(attributes) = at(event, "Actor.Attributes").as_object().filter(|attributes| !attributes.is_empty()) {
+    let mut line = if nanos == 0 {
+        String::new()
+    } else {
+        format!("{} ", rfc3339_nanos(nanos))
+    };
+    line.push_str(&format!(
+        "{} {} {}",
+        text(event, "Type"),
+        text(event, "Action"),
+        text(event, "Actor.ID")
+    ));
+    if let Some(attributes) = at(event, "Actor.Attributes")
+        .as_object()
+        .filter(|attributes| !attributes.is_empty())
+    {
         let mut pairs: Vec<String> = attributes
             .iter()
             .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))

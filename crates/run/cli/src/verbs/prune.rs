@@ -20,7 +20,16 @@ const fn verb(
     flags: &'static [(&'static str, &'static [Flag])],
     run: fn(&mut Session, &Parsed) -> Outcome,
 ) -> Verb {
-    Verb { names, place: Place::Managed, usage: "[OPTIONS]", about, arity: Arity::None, order: Order::Mixed, flags, run }
+    Verb {
+        names,
+        place: Place::Managed,
+        usage: "[OPTIONS]",
+        about,
+        arity: Arity::None,
+        order: Order::Mixed,
+        flags,
+        run,
+    }
 }
 
 pub(super) static CONTAINER_PRUNE: Verb = verb(
@@ -32,7 +41,19 @@ pub(super) static CONTAINER_PRUNE: Verb = verb(
 pub(super) static IMAGE_PRUNE: Verb = verb(
     &["image prune"],
     "Remove unused images",
-    &[("Options", &[letter("all", 'a', SWITCH, "Remove all unused images, not only untagged ones"), FILTERED, FORCE])],
+    &[(
+        "Options",
+        &[
+            letter(
+                "all",
+                'a',
+                SWITCH,
+                "Remove all unused images, not only untagged ones",
+            ),
+            FILTERED,
+            FORCE,
+        ],
+    )],
     |session, parsed| one(session, parsed, Kind::Images),
 );
 pub(super) static NETWORK_PRUNE: Verb = verb(
@@ -44,7 +65,19 @@ pub(super) static NETWORK_PRUNE: Verb = verb(
 pub(super) static VOLUME_PRUNE: Verb = verb(
     &["volume prune"],
     "Remove unused local volumes",
-    &[("Options", &[letter("all", 'a', SWITCH, "Remove all unused volumes, not only anonymous ones"), FILTERED, FORCE])],
+    &[(
+        "Options",
+        &[
+            letter(
+                "all",
+                'a',
+                SWITCH,
+                "Remove all unused volumes, not only anonymous ones",
+            ),
+            FILTERED,
+            FORCE,
+        ],
+    )],
     |session, parsed| one(session, parsed, Kind::Volumes),
 );
 pub(super) static SYSTEM_PRUNE: Verb = verb(
@@ -53,7 +86,12 @@ pub(super) static SYSTEM_PRUNE: Verb = verb(
     &[(
         "Options",
         &[
-            letter("all", 'a', SWITCH, "Remove all unused images, not only untagged ones"),
+            letter(
+                "all",
+                'a',
+                SWITCH,
+                "Remove all unused images, not only untagged ones",
+            ),
             FILTERED,
             FORCE,
             flag("volumes", SWITCH, "Remove unused anonymous volumes as well"),
@@ -81,7 +119,11 @@ enum Scope {
 
 impl Scope {
     fn of(parsed: &Parsed) -> Self {
-        if parsed.on("all") { Self::All } else { Self::Anonymous }
+        if parsed.on("all") {
+            Self::All
+        } else {
+            Self::Anonymous
+        }
     }
 }
 
@@ -89,8 +131,12 @@ impl Kind {
     fn warning(self, scope: Scope) -> &'static str {
         match (self, scope) {
             (Self::Containers, _) => "This will remove all stopped containers.",
-            (Self::Networks, _) => "This will remove all custom networks not used by at least one container.",
-            (Self::Volumes, Scope::All) => "This will remove all local volumes not used by at least one container.",
+            (Self::Networks, _) => {
+                "This will remove all custom networks not used by at least one container."
+            }
+            (Self::Volumes, Scope::All) => {
+                "This will remove all local volumes not used by at least one container."
+            }
             (Self::Volumes, Scope::Anonymous) => {
                 "This will remove anonymous local volumes not used by at least one container."
             }
@@ -103,7 +149,12 @@ impl Kind {
     }
 
     /// Removes it. What was removed, as text, and how many bytes that frees.
-    fn prune(self, session: &mut Session, filters: &Filters, scope: Scope) -> Result<(String, i64), EngineError> {
+    fn prune(
+        self,
+        session: &mut Session,
+        filters: &Filters,
+        scope: Scope,
+    ) -> Result<(String, i64), EngineError> {
         let mut filters = filters.clone();
         let path = match self {
             Self::Containers => "/containers/prune",
@@ -136,11 +187,17 @@ impl Kind {
             .iter()
             .map(|item| match item {
                 Value::String(name) => name.clone(),
-                image if !text(image, "Untagged").is_empty() => format!("untagged: {}", text(image, "Untagged")),
+                image if !text(image, "Untagged").is_empty() => {
+                    format!("untagged: {}", text(image, "Untagged"))
+                }
                 image => format!("deleted: {}", text(image, "Deleted")),
             })
             .collect();
-        if lines.is_empty() { String::new() } else { format!("{title}\n{}\n", lines.join("\n")) }
+        if lines.is_empty() {
+            String::new()
+        } else {
+            format!("{title}\n{}\n", lines.join("\n"))
+        }
     }
 }
 
@@ -156,10 +213,15 @@ fn one(session: &mut Session, parsed: &Parsed, kind: Kind) -> Outcome {
     let scope = Scope::of(parsed);
     let filters = parsed.filters("filter");
     if kind == Kind::Volumes && scope == Scope::All && filters.has("all") {
-        return Err(Failure::new("conflicting options: cannot specify both --all and --filter all=1"));
+        return Err(Failure::new(
+            "conflicting options: cannot specify both --all and --filter all=1",
+        ));
     }
     if !parsed.on("force") {
-        let question = format!("WARNING! {}\nAre you sure you want to continue?", kind.warning(scope));
+        let question = format!(
+            "WARNING! {}\nAre you sure you want to continue?",
+            kind.warning(scope)
+        );
         if !confirm(session, &question) {
             return Ok(exit::SUCCESS);
         }
@@ -169,7 +231,10 @@ fn one(session: &mut Session, parsed: &Parsed, kind: Kind) -> Outcome {
         session.line(&removed);
     }
     if kind != Kind::Networks {
-        session.line(&format!("Total reclaimed space: {}", decimal_size(freed as f64, 4)));
+        session.line(&format!(
+            "Total reclaimed space: {}",
+            decimal_size(freed as f64, 4)
+        ));
     }
     Ok(exit::SUCCESS)
 }
@@ -179,18 +244,30 @@ fn system(session: &mut Session, parsed: &Parsed) -> Outcome {
     let scope = Scope::of(parsed);
     let volumes = parsed.on("volumes");
     if volumes && filters.has("until") {
-        return Err(Failure::new("ERROR: The \"until\" filter is not supported with \"--volumes\""));
+        return Err(Failure::new(
+            "ERROR: The \"until\" filter is not supported with \"--volumes\"",
+        ));
     }
     if !parsed.on("force") && !confirm(session, &question(&filters, scope, volumes)) {
         return Ok(exit::SUCCESS);
     }
     let mut freed = 0;
-    for kind in [Kind::Containers, Kind::Networks, Kind::Volumes, Kind::Images, Kind::BuildCache] {
+    for kind in [
+        Kind::Containers,
+        Kind::Networks,
+        Kind::Volumes,
+        Kind::Images,
+        Kind::BuildCache,
+    ] {
         if kind == Kind::Volumes && !volumes {
             continue;
         }
         // --all speaks of images.
-        let scope = if kind == Kind::Images { scope } else { Scope::Anonymous };
+        let scope = if kind == Kind::Images {
+            scope
+        } else {
+            Scope::Anonymous
+        };
         match kind.prune(session, &filters, scope) {
             Ok((removed, bytes)) => {
                 freed += bytes;
@@ -202,7 +279,10 @@ fn system(session: &mut Session, parsed: &Parsed) -> Outcome {
             Err(error) => return Err(error.into()),
         }
     }
-    session.line(&format!("Total reclaimed space: {}", decimal_size(freed as f64, 4)));
+    session.line(&format!(
+        "Total reclaimed space: {}",
+        decimal_size(freed as f64, 4)
+    ));
     Ok(exit::SUCCESS)
 }
 
@@ -225,13 +305,23 @@ fn question(filters: &Filters, scope: Scope, volumes: bool) -> String {
             lines.push("unused build cache".to_owned());
         }
     }
-    let mut text = format!("WARNING! This will remove:\n  - {}\n\n", lines.join("\n  - "));
+    let mut text = format!(
+        "WARNING! This will remove:\n  - {}\n\n",
+        lines.join("\n  - ")
+    );
     let shown: Vec<String> = ["label", "label!", "until"]
         .iter()
-        .flat_map(|name| filters.values(name).map(move |value| format!("{name}={value}")))
+        .flat_map(|name| {
+            filters
+                .values(name)
+                .map(move |value| format!("{name}={value}"))
+        })
         .collect();
     if !shown.is_empty() {
-        text.push_str(&format!("  Items to be pruned will be filtered with:\n  - {}\n\n", shown.join("\n  - ")));
+        text.push_str(&format!(
+            "  Items to be pruned will be filtered with:\n  - {}\n\n",
+            shown.join("\n  - ")
+        ));
     }
     text.push_str("Are you sure you want to continue?");
     text

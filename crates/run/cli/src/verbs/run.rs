@@ -8,7 +8,7 @@ use super::{Arity, Place, Verb, attach, items, text};
 use crate::create::{Attachment, CreateRequest, Surroundings, reference, table};
 use crate::engine::{Ask, EngineError, segment};
 use crate::failure::{Failure, Outcome, exit};
-use crate::flags::{Flag, Order, Parsed, SWITCH, STRING, flag, letter, quantity};
+use crate::flags::{Flag, Order, Parsed, STRING, SWITCH, flag, letter, quantity};
 use crate::not_yet;
 use crate::session::{PROGRAM, Session};
 use crate::terminal::keys::DetachKeys;
@@ -16,9 +16,22 @@ use crate::terminal::relay::{End, Relay, SignalProxy, Signals, Subject};
 use crate::terminal::{self};
 
 static CLIENT: &[Flag] = &[
-    letter("detach", 'd', SWITCH, "Print the container's id and leave it running"),
-    flag("detach-keys", STRING, "Keys that leave the container running: ctrl-p,ctrl-q"),
-    flag("sig-proxy", SWITCH, "Pass signals on to the container (default true)"),
+    letter(
+        "detach",
+        'd',
+        SWITCH,
+        "Print the container's id and leave it running",
+    ),
+    flag(
+        "detach-keys",
+        STRING,
+        "Keys that leave the container running: ctrl-p,ctrl-q",
+    ),
+    flag(
+        "sig-proxy",
+        SWITCH,
+        "Pass signals on to the container (default true)",
+    ),
 ];
 
 pub(super) static RUN: Verb = Verb {
@@ -58,8 +71,10 @@ pub(super) static CREATE: Verb = Verb {
 
 /// A refusal before the container's program ran, as both verbs word it.
 fn with_help(text: &str, verb: &str) -> Failure {
-    Failure::new(format!("{PROGRAM}: {text}\n\nRun '{PROGRAM} {verb} --help' for more information"))
-        .status(exit::BAD_FLAG)
+    Failure::new(format!(
+        "{PROGRAM}: {text}\n\nRun '{PROGRAM} {verb} --help' for more information"
+    ))
+    .status(exit::BAD_FLAG)
 }
 
 /// The status tells a missing program and one that cannot be executed from
@@ -67,7 +82,11 @@ fn with_help(text: &str, verb: &str) -> Failure {
 fn start_failure(error: &EngineError) -> Failure {
     let text = error.to_string();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    let status = if has(&["executable file not found", "no such file or directory", "system cannot find the file specified"]) {
+    let status = if has(&[
+        "executable file not found",
+        "no such file or directory",
+        "system cannot find the file specified",
+    ]) {
         exit::NOT_FOUND
     } else if has(&["permission denied", "is a directory"]) {
         exit::NOT_EXECUTABLE
@@ -77,7 +96,12 @@ fn start_failure(error: &EngineError) -> Failure {
     with_help(&text, "run").status(status)
 }
 
-fn read(session: &Session, parsed: &Parsed, attachment: Attachment, verb: &str) -> Result<CreateRequest, Failure> {
+fn read(
+    session: &Session,
+    parsed: &Parsed,
+    attachment: Attachment,
+    verb: &str,
+) -> Result<CreateRequest, Failure> {
     for (flag, entry) in table::NOT_YET {
         if parsed.given(flag) {
             return Err(not_yet::flag(flag, entry));
@@ -85,10 +109,15 @@ fn read(session: &Session, parsed: &Parsed, attachment: Attachment, verb: &str) 
     }
     let pull = parsed.last("pull").unwrap_or("missing");
     if !matches!(pull, "always" | "missing" | "never" | "") {
-        let text = format!("invalid pull option: '{pull}': must be one of \"always\", \"missing\" or \"never\"");
+        let text = format!(
+            "invalid pull option: '{pull}': must be one of \"always\", \"missing\" or \"never\""
+        );
         return Err(with_help(&text, verb));
     }
-    let surroundings = Surroundings { variable: &Session::variable, folder: session.folder() };
+    let surroundings = Surroundings {
+        variable: &Session::variable,
+        folder: session.folder(),
+    };
     CreateRequest::read(parsed, &surroundings, attachment).map_err(|text| with_help(&text, verb))
 }
 
@@ -106,10 +135,12 @@ impl IdFile {
         }
         match std::fs::File::create_new(&path) {
             Ok(file) => Ok(Some(Self { path, file })),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(Failure::new(format!(
-                "container ID file found, make sure the other container isn't running or delete {}",
-                path.display()
-            ))),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                Err(Failure::new(format!(
+                    "container ID file found, make sure the other container isn't running or delete {}",
+                    path.display()
+                )))
+            }
             Err(error) => Err(Failure::new(format!(
                 "failed to create the container ID file: open {}: {}",
                 path.display(),
@@ -120,9 +151,11 @@ impl IdFile {
 
     fn write(mut self, id: &str) -> Result<(), Failure> {
         use std::io::Write;
-        self.file
-            .write_all(id.as_bytes())
-            .map_err(|error| Failure::new(format!("failed to write the container ID ({id}) to the file: {error}")))
+        self.file.write_all(id.as_bytes()).map_err(|error| {
+            Failure::new(format!(
+                "failed to write the container ID ({id}) to the file: {error}"
+            ))
+        })
     }
 
     fn discard(self) {
@@ -132,7 +165,11 @@ impl IdFile {
 }
 
 /// Creates the container; its id.
-fn create_container(session: &mut Session, parsed: &Parsed, request: &CreateRequest) -> Result<String, CreateError> {
+fn create_container(
+    session: &mut Session,
+    parsed: &Parsed,
+    request: &CreateRequest,
+) -> Result<String, CreateError> {
     let id_file = IdFile::make(parsed)?;
     let name = reference::familiar(&request.image).map_err(Failure::new)?;
     if parsed.text("pull") == "always" {
@@ -140,7 +177,12 @@ fn create_container(session: &mut Session, parsed: &Parsed, request: &CreateRequ
     }
     let ask = Ask::post("/containers/create")
         .with_some("name", parsed.last("name").filter(|name| !name.is_empty()))
-        .with_some("platform", parsed.last("platform").filter(|platform| !platform.is_empty()))
+        .with_some(
+            "platform",
+            parsed
+                .last("platform")
+                .filter(|platform| !platform.is_empty()),
+        )
         .body(request.bytes());
     let answer = match session.engine.ask(ask) {
         Ok(answer) => answer,
@@ -148,7 +190,9 @@ fn create_container(session: &mut Session, parsed: &Parsed, request: &CreateRequ
             if let Some(file) = id_file {
                 file.discard();
             }
-            if let Some(name) = name.filter(|_| error.is_not_found() && parsed.text("pull") != "never") {
+            if let Some(name) =
+                name.filter(|_| error.is_not_found() && parsed.text("pull") != "never")
+            {
                 if !parsed.on("quiet") {
                     session.warn(&format!("Unable to find image '{name}' locally"));
                 }
@@ -157,7 +201,10 @@ fn create_container(session: &mut Session, parsed: &Parsed, request: &CreateRequ
         }
     };
     for warning in items(&answer, "Warnings") {
-        session.warn(&format!("WARNING: {}", warning.as_str().unwrap_or_default()));
+        session.warn(&format!(
+            "WARNING: {}",
+            warning.as_str().unwrap_or_default()
+        ));
     }
     let id = text(&answer, "Id").to_owned();
     if let Some(file) = id_file {
@@ -197,12 +244,18 @@ fn create(session: &mut Session, parsed: &Parsed) -> Outcome {
 }
 
 fn run(session: &mut Session, parsed: &Parsed) -> Outcome {
-    let attachment = if parsed.on("detach") { Attachment::Detached } else { Attachment::Attached };
+    let attachment = if parsed.on("detach") {
+        Attachment::Detached
+    } else {
+        Attachment::Attached
+    };
     let mut request = read(session, parsed, attachment, "run")?;
     match attachment {
         Attachment::Attached => terminal::check_tty(request.attach_stdin, request.tty)?,
         Attachment::Detached if parsed.given("attach") => {
-            return Err(Failure::new("conflicting options: cannot specify both --attach and --detach"));
+            return Err(Failure::new(
+                "conflicting options: cannot specify both --attach and --detach",
+            ));
         }
         Attachment::Detached => {}
     }
@@ -214,12 +267,17 @@ fn run(session: &mut Session, parsed: &Parsed) -> Outcome {
     }
     let id = create_container(session, parsed, &request).map_err(|error| match error {
         CreateError::Engine(error) => start_failure(&error),
-        CreateError::Client(failure) => with_help(&failure.text, "run").status(failure.status.max(exit::BAD_FLAG)),
+        CreateError::Client(failure) => {
+            with_help(&failure.text, "run").status(failure.status.max(exit::BAD_FLAG))
+        }
     })?;
     if !(request.attach_stdin || request.attach_stdout || request.attach_stderr) {
         let path = format!("/containers/{id}/start");
         session.line(&id);
-        session.engine.tell(Ask::post(&path)).map_err(|error| start_failure(&error))?;
+        session
+            .engine
+            .tell(Ask::post(&path))
+            .map_err(|error| start_failure(&error))?;
         return Ok(exit::SUCCESS);
     }
     attached(session, parsed, &request, &id, keys)
@@ -233,9 +291,14 @@ fn attached(
     id: &str,
     keys: DetachKeys,
 ) -> Outcome {
-    let proxy = if parsed.on_by_default("sig-proxy") { SignalProxy::On } else { SignalProxy::Off };
-    let signals = Signals::hold(proxy, request.tty)
-        .map_err(|error| Failure::new(format!("cannot take signals over: {error}")).status(exit::BAD_FLAG))?;
+    let proxy = if parsed.on_by_default("sig-proxy") {
+        SignalProxy::On
+    } else {
+        SignalProxy::Off
+    };
+    let signals = Signals::hold(proxy, request.tty).map_err(|error| {
+        Failure::new(format!("cannot take signals over: {error}")).status(exit::BAD_FLAG)
+    })?;
     let streams = attach::Streams {
         stdin: request.attach_stdin,
         stdout: request.attach_stdout,
@@ -245,7 +308,11 @@ fn attached(
     let wait_path = format!("/containers/{}/wait", segment(id));
     // Both are on their way before either answer is read; the engine counts
     // the wait from the moment its headers are out.
-    let condition = if request.auto_remove { "removed" } else { "next-exit" };
+    let condition = if request.auto_remove {
+        "removed"
+    } else {
+        "next-exit"
+    };
     let engine = &mut session.engine;
     let sent_attach = engine.begin(&streams.ask(&attach_path, parsed.text("detach-keys")))?;
     let sent_wait = engine.begin(&Ask::post(&wait_path).with("condition", condition))?;
@@ -309,7 +376,10 @@ pub(super) fn exit_status(session: &mut Session, wait: carrack_outbound::Respons
         return Ok(exit::BAD_FLAG);
     }
     let Some(status) = answer["StatusCode"].as_i64() else {
-        session.warn(&format!("error waiting for container: {}", quantity::quote(&String::from_utf8_lossy(&bytes))));
+        session.warn(&format!(
+            "error waiting for container: {}",
+            quantity::quote(&String::from_utf8_lossy(&bytes))
+        ));
         return Ok(exit::BAD_FLAG);
     };
     Ok(u8::try_from(status & 0xff).unwrap_or(exit::FAILURE))

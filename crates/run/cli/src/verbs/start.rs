@@ -10,11 +10,25 @@ use crate::terminal::keys::DetachKeys;
 use crate::terminal::relay::{End, Relay, SignalProxy, Signals, Subject};
 
 static FLAGS: &[Flag] = &[
-    letter("attach", 'a', SWITCH, "Attach to the container's output and pass signals on"),
+    letter(
+        "attach",
+        'a',
+        SWITCH,
+        "Attach to the container's output and pass signals on",
+    ),
     flag("checkpoint", STRING, ""),
     flag("checkpoint-dir", STRING, ""),
-    flag("detach-keys", STRING, "Keys that leave the container running: ctrl-p,ctrl-q"),
-    letter("interactive", 'i', SWITCH, "Attach to the container's input as well"),
+    flag(
+        "detach-keys",
+        STRING,
+        "Keys that leave the container running: ctrl-p,ctrl-q",
+    ),
+    letter(
+        "interactive",
+        'i',
+        SWITCH,
+        "Attach to the container's input as well",
+    ),
 ];
 
 pub(super) static START: Verb = Verb {
@@ -35,7 +49,9 @@ fn start(session: &mut Session, parsed: &Parsed) -> Outcome {
     let keys = DetachKeys::parse(parsed.text("detach-keys")).map_err(Failure::new)?;
     if parsed.on("attach") || parsed.on("interactive") {
         if parsed.args.len() > 1 {
-            return Err(Failure::new("you cannot start and attach multiple containers at once"));
+            return Err(Failure::new(
+                "you cannot start and attach multiple containers at once",
+            ));
         }
         return attached(session, parsed, keys);
     }
@@ -53,7 +69,10 @@ fn start(session: &mut Session, parsed: &Parsed) -> Outcome {
     if failed.is_empty() {
         Ok(exit::SUCCESS)
     } else {
-        Err(Failure::new(format!("Error: failed to start containers: {}", failed.join(", "))))
+        Err(Failure::new(format!(
+            "Error: failed to start containers: {}",
+            failed.join(", ")
+        )))
     }
 }
 
@@ -63,12 +82,21 @@ fn attached(session: &mut Session, parsed: &Parsed, keys: DetachKeys) -> Outcome
     let id = text(&container, "Id").to_owned();
     let holds = |path: &str| at(&container, path).as_bool().unwrap_or(false);
     let tty = holds("Config.Tty");
-    let proxy = if tty { SignalProxy::Off } else { SignalProxy::On };
-    let signals = Signals::hold(proxy, tty).map_err(|error| Failure::new(format!("cannot take signals over: {error}")))?;
+    let proxy = if tty {
+        SignalProxy::Off
+    } else {
+        SignalProxy::On
+    };
+    let signals = Signals::hold(proxy, tty)
+        .map_err(|error| Failure::new(format!("cannot take signals over: {error}")))?;
     let stdin = parsed.on("interactive") && holds("Config.OpenStdin");
     let auto_remove = holds("HostConfig.AutoRemove");
 
-    let streams = attach::Streams { stdin, stdout: true, stderr: true };
+    let streams = attach::Streams {
+        stdin,
+        stdout: true,
+        stderr: true,
+    };
     let attach_path = format!("/containers/{id}/attach");
     let wait_path = format!("/containers/{id}/wait");
     let condition = if auto_remove { "removed" } else { "next-exit" };

@@ -29,7 +29,12 @@ pub(super) static STATS: Verb = Verb {
     flags: &[(
         "Options",
         &[
-            letter("all", 'a', SWITCH, "Show all containers, not only running ones"),
+            letter(
+                "all",
+                'a',
+                SWITCH,
+                "Show all containers, not only running ones",
+            ),
             flag("format", STRING, "table, table TEMPLATE, json or TEMPLATE"),
             flag("no-stream", SWITCH, "Show one sample and end"),
             flag("no-trunc", SWITCH, "Show ids whole"),
@@ -84,7 +89,10 @@ impl Samples {
     }
 
     fn snapshot(&self) -> BTreeMap<String, Sample> {
-        self.by_name.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.by_name
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Waits until each name has a sample or an error.
@@ -93,13 +101,19 @@ impl Samples {
         let mut samples = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let all = names.iter().all(|name| {
-                samples.get(name).is_some_and(|sample| sample.last.is_some() || sample.error.is_some() || sample.ended)
+                samples.get(name).is_some_and(|sample| {
+                    sample.last.is_some() || sample.error.is_some() || sample.ended
+                })
             });
             let left = until.saturating_duration_since(Instant::now());
             if all || left.is_zero() {
                 return;
             }
-            samples = self.changed.wait_timeout(samples, left).unwrap_or_else(PoisonError::into_inner).0;
+            samples = self
+                .changed
+                .wait_timeout(samples, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 }
@@ -118,7 +132,9 @@ fn watch(mut engine: Engine, name: String, series: Series, samples: Arc<Samples>
         let stream = if series == Series::Stream { "1" } else { "0" };
         let response = match engine.call(Ask::get(&path).with("stream", stream)) {
             Ok(response) => response,
-            Err(error) => return samples.update(&name, |sample| sample.error = Some(error.to_string())),
+            Err(error) => {
+                return samples.update(&name, |sample| sample.error = Some(error.to_string()));
+            }
         };
         let body = BufReader::new(response.into_body());
         for value in serde_json::Deserializer::from_reader(body).into_iter::<Value>() {
@@ -131,7 +147,10 @@ fn watch(mut engine: Engine, name: String, series: Series, samples: Arc<Samples>
         samples.update(&name, |sample| sample.ended = true);
     };
     // A thread that cannot be had leaves the container without a sample.
-    let _ = std::thread::Builder::new().name("stats".to_owned()).stack_size(256 * 1024).spawn(watch);
+    let _ = std::thread::Builder::new()
+        .name("stats".to_owned())
+        .stack_size(256 * 1024)
+        .spawn(watch);
 }
 
 fn stats(session: &mut Session, parsed: &Parsed) -> Outcome {
@@ -139,11 +158,19 @@ fn stats(session: &mut Session, parsed: &Parsed) -> Outcome {
         "" | "table" => TABLE,
         format => format,
     })?;
-    let series = if parsed.on("no-stream") { Series::One } else { Series::Stream };
+    let series = if parsed.on("no-stream") {
+        Series::One
+    } else {
+        Series::Stream
+    };
     let all = parsed.on("all");
     let named = !parsed.args.is_empty();
     let width = Width::of(parsed);
-    let mut names = if named { parsed.args.clone() } else { list(session, all)? };
+    let mut names = if named {
+        parsed.args.clone()
+    } else {
+        list(session, all)?
+    };
     names.truncate(WATCHED);
     if named {
         // Agrees on a version before threads ask with it.
@@ -152,12 +179,20 @@ fn stats(session: &mut Session, parsed: &Parsed) -> Outcome {
     }
     let samples = Arc::new(Samples::default());
     for name in &names {
-        watch(session.engine.another(), name.clone(), series, Arc::clone(&samples));
+        watch(
+            session.engine.another(),
+            name.clone(),
+            series,
+            Arc::clone(&samples),
+        );
     }
     samples.wait_first(&names);
     if named {
         let found = samples.snapshot();
-        let errors = names.iter().filter_map(|name| found.get(name)?.error.clone()).collect();
+        let errors = names
+            .iter()
+            .filter_map(|name| found.get(name)?.error.clone())
+            .collect();
         if let Some(failure) = Failure::joined(errors) {
             return Err(failure);
         }
@@ -174,7 +209,10 @@ fn stats(session: &mut Session, parsed: &Parsed) -> Outcome {
     loop {
         let text = draw(&format, &names, &samples.snapshot(), width)?;
         let frame = if on_terminal {
-            format!("\x1b[H{}\x1b[K\n\x1b[J", text.trim_end_matches('\n').replace('\n', "\x1b[K\n"))
+            format!(
+                "\x1b[H{}\x1b[K\n\x1b[J",
+                text.trim_end_matches('\n').replace('\n', "\x1b[K\n")
+            )
         } else {
             format!("\x1b[H{}\x1b[K\n\x1b[J", text.replace('\n', "\x1b[K\n"))
         };
@@ -183,15 +221,29 @@ fn stats(session: &mut Session, parsed: &Parsed) -> Outcome {
         }
         std::thread::sleep(REDRAW);
         turn += 1;
-        let ended = |name: &String| samples.snapshot().get(name).is_some_and(|sample| sample.ended);
+        let ended = |name: &String| {
+            samples
+                .snapshot()
+                .get(name)
+                .is_some_and(|sample| sample.ended)
+        };
         if named {
             if names.iter().all(ended) {
                 return Ok(exit::SUCCESS);
             }
         } else if turn % RELIST_EVERY == 0 {
             let now = list(session, all)?;
-            for name in now.iter().filter(|name| !names.contains(name)).take(WATCHED.saturating_sub(names.len())) {
-                watch(session.engine.another(), name.clone(), series, Arc::clone(&samples));
+            for name in now
+                .iter()
+                .filter(|name| !names.contains(name))
+                .take(WATCHED.saturating_sub(names.len()))
+            {
+                watch(
+                    session.engine.another(),
+                    name.clone(),
+                    series,
+                    Arc::clone(&samples),
+                );
             }
             names = now;
             names.truncate(WATCHED);
@@ -201,8 +253,13 @@ fn stats(session: &mut Session, parsed: &Parsed) -> Outcome {
 
 /// The ids of the containers that are to be shown, in the order of `ps`.
 fn list(session: &mut Session, all: bool) -> Result<Vec<String>, Failure> {
-    let containers = session.engine.ask(Ask::get("/containers/json").with_if("all", all))?;
-    Ok(items(&containers, "").iter().map(|container| text(container, "Id").to_owned()).collect())
+    let containers = session
+        .engine
+        .ask(Ask::get("/containers/json").with_if("all", all))?;
+    Ok(items(&containers, "")
+        .iter()
+        .map(|container| text(container, "Id").to_owned())
+        .collect())
 }
 
 fn draw(
@@ -211,8 +268,10 @@ fn draw(
     samples: &BTreeMap<String, Sample>,
     width: Width,
 ) -> Result<String, Failure> {
-    let rows: Vec<Row> =
-        names.iter().filter_map(|name| samples.get(name).map(|sample| row(name, sample, width))).collect();
+    let rows: Vec<Row> = names
+        .iter()
+        .filter_map(|name| samples.get(name).map(|sample| row(name, sample, width)))
+        .collect();
     format.write(HEADERS, &rows)
 }
 
@@ -238,21 +297,52 @@ fn row(name: &str, sample: &Sample, width: Width) -> Row {
     let float = |path: &str| at(value, path).as_f64().unwrap_or(0.0);
     let used = memory_used(value);
     let limit = float("memory_stats.limit");
-    let share = if limit == 0.0 { 0.0 } else { used / limit * 100.0 };
+    let share = if limit == 0.0 {
+        0.0
+    } else {
+        used / limit * 100.0
+    };
     let (received, sent) = network(value);
     let (read, written) = block(value);
     let full_name = text(value, "name").trim_start_matches('/');
     Row::new(
         vec![
             ("Container", json!(asked)),
-            ("Name", json!(if full_name.is_empty() { "--" } else { full_name })),
+            (
+                "Name",
+                json!(if full_name.is_empty() {
+                    "--"
+                } else {
+                    full_name
+                }),
+            ),
             ("ID", json!(width.id(text(value, "id")))),
             ("CPUPerc", json!(format!("{:.2}%", cpu_share(value)))),
-            ("MemUsage", json!(format!("{} / {}", binary_size(used), binary_size(limit)))),
+            (
+                "MemUsage",
+                json!(format!("{} / {}", binary_size(used), binary_size(limit))),
+            ),
             ("MemPerc", json!(format!("{share:.2}%"))),
-            ("NetIO", json!(format!("{} / {}", decimal_size(received, 3), decimal_size(sent, 3)))),
-            ("BlockIO", json!(format!("{} / {}", decimal_size(read, 3), decimal_size(written, 3)))),
-            ("PIDs", json!(number(value, "pids_stats.current").to_string())),
+            (
+                "NetIO",
+                json!(format!(
+                    "{} / {}",
+                    decimal_size(received, 3),
+                    decimal_size(sent, 3)
+                )),
+            ),
+            (
+                "BlockIO",
+                json!(format!(
+                    "{} / {}",
+                    decimal_size(read, 3),
+                    decimal_size(written, 3)
+                )),
+            ),
+            (
+                "PIDs",
+                json!(number(value, "pids_stats.current").to_string()),
+            ),
         ],
         None,
     )
@@ -261,13 +351,18 @@ fn row(name: &str, sample: &Sample, width: Width) -> Row {
 /// Per cent of one CPU between the two samples of an answer.
 fn cpu_share(value: &Value) -> f64 {
     let float = |path: &str| at(value, path).as_f64().unwrap_or(0.0);
-    let used = float("cpu_stats.cpu_usage.total_usage") - float("precpu_stats.cpu_usage.total_usage");
+    let used =
+        float("cpu_stats.cpu_usage.total_usage") - float("precpu_stats.cpu_usage.total_usage");
     let system = float("cpu_stats.system_cpu_usage") - float("precpu_stats.system_cpu_usage");
     let cpus = match float("cpu_stats.online_cpus") {
         0.0 => items(value, "cpu_stats.cpu_usage.percpu_usage").len() as f64,
         cpus => cpus,
     };
-    if used > 0.0 && system > 0.0 { used / system * cpus * 100.0 } else { 0.0 }
+    if used > 0.0 && system > 0.0 {
+        used / system * cpus * 100.0
+    } else {
+        0.0
+    }
 }
 
 /// Memory without what the kernel gives back when it is needed: v1 counts the
@@ -275,7 +370,10 @@ fn cpu_share(value: &Value) -> f64 {
 fn memory_used(value: &Value) -> f64 {
     let float = |path: &str| at(value, path).as_f64();
     let usage = float("memory_stats.usage").unwrap_or(0.0);
-    for field in ["memory_stats.stats.total_inactive_file", "memory_stats.stats.inactive_file"] {
+    for field in [
+        "memory_stats.stats.total_inactive_file",
+        "memory_stats.stats.inactive_file",
+    ] {
         if let Some(inactive) = float(field).filter(|&inactive| inactive < usage) {
             return usage - inactive;
         }
@@ -284,13 +382,17 @@ fn memory_used(value: &Value) -> f64 {
 }
 
 fn network(value: &Value) -> (f64, f64) {
-    let Value::Object(networks) = at(value, "networks") else { return (0.0, 0.0) };
-    networks.values().fold((0.0, 0.0), |(received, sent), network| {
-        (
-            received + at(network, "rx_bytes").as_f64().unwrap_or(0.0),
-            sent + at(network, "tx_bytes").as_f64().unwrap_or(0.0),
-        )
-    })
+    let Value::Object(networks) = at(value, "networks") else {
+        return (0.0, 0.0);
+    };
+    networks
+        .values()
+        .fold((0.0, 0.0), |(received, sent), network| {
+            (
+                received + at(network, "rx_bytes").as_f64().unwrap_or(0.0),
+                sent + at(network, "tx_bytes").as_f64().unwrap_or(0.0),
+            )
+        })
 }
 
 fn block(value: &Value) -> (f64, f64) {
@@ -321,7 +423,14 @@ mod tests {
             "blkio_stats": {"io_service_bytes_recursive": [{"op": "Read", "value": 4096}, {"op": "write", "value": 10}]},
             "pids_stats": {"current": 3},
         });
-        let row = row("web", &Sample { last: Some(value), ..Sample::default() }, Width::Short);
+        let row = row(
+            "web",
+            &Sample {
+                last: Some(value),
+                ..Sample::default()
+            },
+            Width::Short,
+        );
         let field = |name: &str| row.0[name].as_str().unwrap().to_owned();
         assert_eq!(field("CPUPerc"), "40.00%");
         assert_eq!(field("MemUsage"), "2MiB / 10MiB");

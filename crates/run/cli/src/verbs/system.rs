@@ -49,7 +49,12 @@ pub(super) static DF: Verb = Verb {
         "Options",
         &[
             flag("format", STRING, "table, table TEMPLATE, json or TEMPLATE"),
-            letter("verbose", 'v', SWITCH, "Show every image, container and volume"),
+            letter(
+                "verbose",
+                'v',
+                SWITCH,
+                "Show every image, container and volume",
+            ),
         ],
     )],
     run: df,
@@ -62,9 +67,9 @@ fn template(parsed: &Parsed) -> Result<Option<Template>, Failure> {
         "json" => "{{json .}}",
         source => source,
     };
-    Template::parse(source)
-        .map(Some)
-        .map_err(|error| Failure::new(format!("template parsing error: {error}")).status(exit::BAD_TEMPLATE))
+    Template::parse(source).map(Some).map_err(|error| {
+        Failure::new(format!("template parsing error: {error}")).status(exit::BAD_TEMPLATE)
+    })
 }
 
 fn client(session: &Session) -> Map<String, Value> {
@@ -118,16 +123,30 @@ fn version(session: &mut Session, parsed: &Parsed) -> Outcome {
 fn normal_server(server: &Value) -> Value {
     let mut server = server.clone();
     let fields = [
-        "ApiVersion", "Arch", "BuildTime", "Experimental", "GitCommit", "GoVersion", "KernelVersion", "MinAPIVersion", "Os",
+        "ApiVersion",
+        "Arch",
+        "BuildTime",
+        "Experimental",
+        "GitCommit",
+        "GoVersion",
+        "KernelVersion",
+        "MinAPIVersion",
+        "Os",
     ];
     if items(&server, "Components").is_empty() {
-        let details: Map<String, Value> =
-            fields.iter().map(|field| ((*field).to_owned(), at(&server, field).clone())).collect();
-        server["Components"] = json!([{"Name": "Engine", "Version": text(&server, "Version"), "Details": details}]);
+        let details: Map<String, Value> = fields
+            .iter()
+            .map(|field| ((*field).to_owned(), at(&server, field).clone()))
+            .collect();
+        server["Components"] =
+            json!([{"Name": "Engine", "Version": text(&server, "Version"), "Details": details}]);
     }
     let build_time = text(&server, "BuildTime").to_owned();
     if let Some(components) = server["Components"].as_array_mut() {
-        for component in components.iter_mut().filter(|component| text(component, "Name") == "Engine") {
+        for component in components
+            .iter_mut()
+            .filter(|component| text(component, "Name") == "Engine")
+        {
             if component["Details"]["BuildTime"].is_string() {
                 component["Details"]["BuildTime"] = json!(ansi_c(&build_time));
             }
@@ -153,10 +172,20 @@ fn version_text(client: &Map<String, Value>, server: &Value) -> String {
         return out;
     }
     let platform = text(server, "Platform.Name");
-    out.push_str(&format!("\nServer:{}\n", if platform.is_empty() { String::new() } else { format!(" {platform}") }));
+    out.push_str(&format!(
+        "\nServer:{}\n",
+        if platform.is_empty() {
+            String::new()
+        } else {
+            format!(" {platform}")
+        }
+    ));
     for component in items(server, "Components") {
         let name = text(component, "Name");
-        out.push_str(&format!(" {name}:\n  Version:\t{}\n", text(component, "Version")));
+        out.push_str(&format!(
+            " {name}:\n  Version:\t{}\n",
+            text(component, "Version")
+        ));
         let details = at(component, "Details");
         if name == "Engine" {
             let detail = |name: &str| text(details, name);
@@ -165,18 +194,29 @@ fn version_text(client: &Map<String, Value>, server: &Value) -> String {
                 detail("ApiVersion"),
                 detail("MinAPIVersion")
             ));
-            for (title, name) in [("Go version", "GoVersion"), ("Git commit", "GitCommit"), ("Built", "BuildTime")] {
+            for (title, name) in [
+                ("Go version", "GoVersion"),
+                ("Git commit", "GitCommit"),
+                ("Built", "BuildTime"),
+            ] {
                 if !detail(name).is_empty() {
                     out.push_str(&format!("  {title}:\t{}\n", detail(name)));
                 }
             }
-            out.push_str(&format!("  OS/Arch:\t{}/{}\n", detail("Os"), detail("Arch")));
+            out.push_str(&format!(
+                "  OS/Arch:\t{}/{}\n",
+                detail("Os"),
+                detail("Arch")
+            ));
             out.push_str(&format!("  Experimental:\t{}\n", detail("Experimental")));
         } else if let Value::Object(details) = details {
             let mut names: Vec<&String> = details.keys().collect();
             names.sort();
             for name in names {
-                out.push_str(&format!("  {name}:\t{}\n", details[name].as_str().unwrap_or_default()));
+                out.push_str(&format!(
+                    "  {name}:\t{}\n",
+                    details[name].as_str().unwrap_or_default()
+                ));
             }
         }
     }
@@ -232,7 +272,13 @@ impl Lines {
 fn info_text(info: &Value) -> String {
     let mut lines = Lines(String::new());
     let bool = |path: &str| at(info, path).as_bool().unwrap_or(false);
-    let joined = |path: &str| items(info, path).iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
+    let joined = |path: &str| {
+        items(info, path)
+            .iter()
+            .filter_map(Value::as_str)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     lines.always("Containers", number(info, "Containers"));
     lines.always(" Running", number(info, "ContainersRunning"));
     lines.always(" Paused", number(info, "ContainersPaused"));
@@ -256,11 +302,16 @@ fn info_text(info: &Value) -> String {
     if !items(info, "CDISpecDirs").is_empty() {
         lines.0.push_str(" CDI spec directories:\n");
         for folder in items(info, "CDISpecDirs") {
-            lines.0.push_str(&format!("  {}\n", folder.as_str().unwrap_or_default()));
+            lines
+                .0
+                .push_str(&format!("  {}\n", folder.as_str().unwrap_or_default()));
         }
     }
     lines.always("Swarm", text(info, "Swarm.LocalNodeState"));
-    if let Some(runtimes) = at(info, "Runtimes").as_object().filter(|runtimes| !runtimes.is_empty()) {
+    if let Some(runtimes) = at(info, "Runtimes")
+        .as_object()
+        .filter(|runtimes| !runtimes.is_empty())
+    {
         let mut names: Vec<&str> = runtimes.keys().map(String::as_str).collect();
         names.sort_unstable();
         lines.always("Runtimes", names.join(" "));
@@ -268,9 +319,11 @@ fn info_text(info: &Value) -> String {
     }
     if text(info, "OSType") == "linux" {
         lines.always("Init Binary", text(info, "InitBinary"));
-        for (name, field) in
-            [("containerd version", "ContainerdCommit.ID"), ("runc version", "RuncCommit.ID"), ("init version", "InitCommit.ID")]
-        {
+        for (name, field) in [
+            ("containerd version", "ContainerdCommit.ID"),
+            ("runc version", "RuncCommit.ID"),
+            ("init version", "InitCommit.ID"),
+        ] {
             lines.always(name, text(info, field));
         }
         security_text(info, &mut lines);
@@ -295,14 +348,20 @@ fn info_text(info: &Value) -> String {
         lines.always(" System Time", text(info, "SystemTime"));
         lines.always(" EventsListeners", number(info, "NEventsListener"));
     }
-    for (name, field) in [("HTTP Proxy", "HttpProxy"), ("HTTPS Proxy", "HttpsProxy"), ("No Proxy", "NoProxy")] {
+    for (name, field) in [
+        ("HTTP Proxy", "HttpProxy"),
+        ("HTTPS Proxy", "HttpsProxy"),
+        ("No Proxy", "NoProxy"),
+    ] {
         lines.if_any(name, text(info, field));
     }
     let labels = items(info, "Labels");
     if !labels.is_empty() {
         lines.0.push_str(" Labels:\n");
         for label in labels {
-            lines.0.push_str(&format!("  {}\n", label.as_str().unwrap_or_default()));
+            lines
+                .0
+                .push_str(&format!("  {}\n", label.as_str().unwrap_or_default()));
         }
     }
     lines.always("Experimental", bool("ExperimentalBuild"));
@@ -313,7 +372,11 @@ fn info_text(info: &Value) -> String {
     if !pools.is_empty() {
         lines.0.push_str(" Default Address Pools:\n");
         for pool in pools {
-            lines.0.push_str(&format!("   Base: {}, Size: {}\n", text(pool, "Base"), number(pool, "Size")));
+            lines.0.push_str(&format!(
+                "   Base: {}, Size: {}\n",
+                text(pool, "Base"),
+                number(pool, "Size")
+            ));
         }
     }
     lines.0
@@ -339,22 +402,31 @@ fn security_text(info: &Value, lines: &mut Lines) {
 fn registries_text(info: &Value, lines: &mut Lines) {
     let config = at(info, "RegistryConfig");
     let insecure = items(config, "InsecureRegistryCIDRs");
-    let indexes: Vec<&Value> =
-        config["IndexConfigs"].as_object().map(|indexes| indexes.values().collect()).unwrap_or_default();
+    let indexes: Vec<&Value> = config["IndexConfigs"]
+        .as_object()
+        .map(|indexes| indexes.values().collect())
+        .unwrap_or_default();
     if !insecure.is_empty() || !indexes.is_empty() {
         lines.0.push_str(" Insecure Registries:\n");
-        for index in indexes.into_iter().filter(|index| !at(index, "Secure").as_bool().unwrap_or(true)) {
+        for index in indexes
+            .into_iter()
+            .filter(|index| !at(index, "Secure").as_bool().unwrap_or(true))
+        {
             lines.0.push_str(&format!("  {}\n", text(index, "Name")));
         }
         for range in insecure {
-            lines.0.push_str(&format!("  {}\n", range.as_str().unwrap_or_default()));
+            lines
+                .0
+                .push_str(&format!("  {}\n", range.as_str().unwrap_or_default()));
         }
     }
     let mirrors = items(config, "Mirrors");
     if !mirrors.is_empty() {
         lines.0.push_str(" Registry Mirrors:\n");
         for mirror in mirrors {
-            lines.0.push_str(&format!("  {}\n", mirror.as_str().unwrap_or_default()));
+            lines
+                .0
+                .push_str(&format!("  {}\n", mirror.as_str().unwrap_or_default()));
         }
     }
 }
@@ -372,7 +444,10 @@ impl Usage {
     fn row(&self) -> Row {
         let mut reclaimable = decimal_size(self.reclaimable as f64, 4);
         if self.size > 0 && self.kind != "Build Cache" {
-            reclaimable.push_str(&format!(" ({}%)", self.reclaimable.saturating_mul(100) / self.size));
+            reclaimable.push_str(&format!(
+                " ({}%)",
+                self.reclaimable.saturating_mul(100) / self.size
+            ));
         }
         Row::new(
             vec![
@@ -393,22 +468,39 @@ fn usages(answer: &Value) -> [Usage; 4] {
     let layers = number(answer, "LayersSize");
     let used: i64 = images
         .iter()
-        .filter(|image| number(image, "Containers") > 0 && number(image, "Size") != -1 && number(image, "SharedSize") != -1)
+        .filter(|image| {
+            number(image, "Containers") > 0
+                && number(image, "Size") != -1
+                && number(image, "SharedSize") != -1
+        })
         .map(|image| number(image, "Size") - number(image, "SharedSize"))
         .sum();
     let containers = items(answer, "Containers");
-    let is_active = |container: &&Value| matches!(text(container, "State"), "running" | "paused" | "restarting");
-    let sum = |values: &mut dyn Iterator<Item = &Value>, field: &str| -> i64 { values.map(|value| number(value, field)).sum() };
+    let is_active = |container: &&Value| {
+        matches!(
+            text(container, "State"),
+            "running" | "paused" | "restarting"
+        )
+    };
+    let sum = |values: &mut dyn Iterator<Item = &Value>, field: &str| -> i64 {
+        values.map(|value| number(value, field)).sum()
+    };
     let volumes = items(answer, "Volumes");
     let size_of = |volume: &&Value| number(volume, "UsageData.Size").max(0);
     let caches = items(answer, "BuildCache");
     let in_use = |cache: &&Value| at(cache, "InUse").as_bool().unwrap_or(false);
-    let own: Vec<&Value> = caches.iter().filter(|cache| !at(cache, "Shared").as_bool().unwrap_or(false)).collect();
+    let own: Vec<&Value> = caches
+        .iter()
+        .filter(|cache| !at(cache, "Shared").as_bool().unwrap_or(false))
+        .collect();
     [
         Usage {
             kind: "Images",
             total: images.len(),
-            active: images.iter().filter(|image| number(image, "Containers") > 0).count(),
+            active: images
+                .iter()
+                .filter(|image| number(image, "Containers") > 0)
+                .count(),
             size: layers,
             reclaimable: layers - used,
         },
@@ -417,12 +509,18 @@ fn usages(answer: &Value) -> [Usage; 4] {
             total: containers.len(),
             active: containers.iter().filter(is_active).count(),
             size: sum(&mut containers.iter(), "SizeRw"),
-            reclaimable: sum(&mut containers.iter().filter(|container| !is_active(container)), "SizeRw"),
+            reclaimable: sum(
+                &mut containers.iter().filter(|container| !is_active(container)),
+                "SizeRw",
+            ),
         },
         Usage {
             kind: "Local Volumes",
             total: volumes.len(),
-            active: volumes.iter().filter(|volume| number(volume, "UsageData.RefCount") > 0).count(),
+            active: volumes
+                .iter()
+                .filter(|volume| number(volume, "UsageData.RefCount") > 0)
+                .count(),
             size: volumes.iter().map(|volume| size_of(&volume)).sum(),
             reclaimable: volumes
                 .iter()
@@ -435,7 +533,11 @@ fn usages(answer: &Value) -> [Usage; 4] {
             total: caches.len(),
             active: caches.iter().filter(in_use).count(),
             size: own.iter().map(|cache| number(cache, "Size")).sum(),
-            reclaimable: own.iter().filter(|cache| !in_use(cache)).map(|cache| number(cache, "Size")).sum(),
+            reclaimable: own
+                .iter()
+                .filter(|cache| !in_use(cache))
+                .map(|cache| number(cache, "Size"))
+                .sum(),
         },
     ]
 }
@@ -448,7 +550,9 @@ fn df(session: &mut Session, parsed: &Parsed) -> Outcome {
         return verbose_df(session, given, &answer);
     }
     let format = Format::parse(match given {
-        "" | "table" => "table {{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}",
+        "" | "table" => {
+            "table {{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}"
+        }
         format => format,
     })?;
     let rows: Vec<Row> = usages(&answer).iter().map(Usage::row).collect();
@@ -486,20 +590,25 @@ fn verbose_df(session: &mut Session, given: &str, answer: &Value) -> Outcome {
     let cache_rows: Vec<Row> = items(answer, "BuildCache").iter().map(cache_row).collect();
     if !is_table {
         let source = if given == "json" { "{{json .}}" } else { given };
-        let template =
-            Template::parse(source).map_err(|error| Failure::new(format!("template parsing error: {error}")))?;
-        let plain = |rows: Vec<Row>| -> Vec<Value> { rows.into_iter().map(Row::into_plain).collect() };
+        let template = Template::parse(source)
+            .map_err(|error| Failure::new(format!("template parsing error: {error}")))?;
+        let plain =
+            |rows: Vec<Row>| -> Vec<Value> { rows.into_iter().map(Row::into_plain).collect() };
         let data = json!({
             "Images": plain(image_rows),
             "Containers": plain(container_rows),
             "Volumes": plain(volume_rows),
             "BuildCache": plain(cache_rows),
         });
-        let text = template.execute(&data).map_err(|error| Failure::new(format!("template parsing error: {error}")))?;
+        let text = template
+            .execute(&data)
+            .map_err(|error| Failure::new(format!("template parsing error: {error}")))?;
         session.print(&text);
         return Ok(exit::SUCCESS);
     }
-    let write = |source: &str, headers: &[(&str, &str)], rows: &[Row]| Format::parse(source)?.write(headers, rows);
+    let write = |source: &str, headers: &[(&str, &str)], rows: &[Row]| {
+        Format::parse(source)?.write(headers, rows)
+    };
     let mut out = "Images space usage:\n\n".to_owned();
     out.push_str(&write(
         "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}",
@@ -513,9 +622,16 @@ fn verbose_df(session: &mut Session, given: &str, answer: &Value) -> Outcome {
         &container_rows,
     )?);
     out.push_str("\nLocal Volumes space usage:\n\n");
-    out.push_str(&write("table {{.Name}}\t{{.Links}}\t{{.Size}}", volumes::HEADERS, &volume_rows)?);
+    out.push_str(&write(
+        "table {{.Name}}\t{{.Links}}\t{{.Size}}",
+        volumes::HEADERS,
+        &volume_rows,
+    )?);
     let [.., cache] = usages(answer);
-    out.push_str(&format!("\nBuild cache usage: {}\n\n", decimal_size(cache.size as f64, 4)));
+    out.push_str(&format!(
+        "\nBuild cache usage: {}\n\n",
+        decimal_size(cache.size as f64, 4)
+    ));
     const CACHE_HEADERS: &[(&str, &str)] = &[
         ("ID", "CACHE ID"),
         ("CacheType", "CACHE TYPE"),
@@ -536,8 +652,9 @@ fn verbose_df(session: &mut Session, given: &str, answer: &Value) -> Outcome {
 
 fn cache_row(cache: &Value) -> Row {
     let since = |field: &str| {
-        seconds_of(text(cache, field))
-            .map_or_else(String::new, |seconds| format!("{} ago", human_duration(now() - seconds)))
+        seconds_of(text(cache, field)).map_or_else(String::new, |seconds| {
+            format!("{} ago", human_duration(now() - seconds))
+        })
     };
     Row::new(
         vec![
@@ -547,7 +664,10 @@ fn cache_row(cache: &Value) -> Row {
             ("CreatedSince", json!(since("CreatedAt"))),
             ("LastUsedSince", json!(since("LastUsedAt"))),
             ("UsageCount", json!(number(cache, "UsageCount").to_string())),
-            ("Shared", json!(at(cache, "Shared").as_bool().unwrap_or(false).to_string())),
+            (
+                "Shared",
+                json!(at(cache, "Shared").as_bool().unwrap_or(false).to_string()),
+            ),
         ],
         None,
     )

@@ -26,7 +26,12 @@ pub(super) static LOAD: Verb = Verb {
     flags: &[(
         "Options",
         &[
-            letter("input", 'i', STRING, "Read from this file, not from standard input"),
+            letter(
+                "input",
+                'i',
+                STRING,
+                "Read from this file, not from standard input",
+            ),
             flag("platform", LIST, "Only of this platform"),
             letter("quiet", 'q', SWITCH, "Do not show progress"),
         ],
@@ -44,7 +49,12 @@ pub(super) static IMPORT: Verb = Verb {
     flags: &[(
         "Options",
         &[
-            letter("change", 'c', LIST, "Apply a Dockerfile instruction to the image"),
+            letter(
+                "change",
+                'c',
+                LIST,
+                "Apply a Dockerfile instruction to the image",
+            ),
             letter("message", 'm', STRING, "Message of the image's history"),
             flag("platform", STRING, "Platform of the image"),
         ],
@@ -62,7 +72,12 @@ pub(super) static SAVE: Verb = Verb {
     flags: &[(
         "Options",
         &[
-            letter("output", 'o', STRING, "Write to this file, not to standard output"),
+            letter(
+                "output",
+                'o',
+                STRING,
+                "Write to this file, not to standard output",
+            ),
             flag("platform", LIST, "Only of this platform"),
         ],
     )],
@@ -70,14 +85,17 @@ pub(super) static SAVE: Verb = Verb {
 };
 
 fn open(path: &str) -> Result<Box<dyn Read + Send>, Failure> {
-    let file = File::open(path).map_err(|error| Failure::new(format!("open {path}: {}", go_reason(&error))))?;
+    let file = File::open(path)
+        .map_err(|error| Failure::new(format!("open {path}: {}", go_reason(&error))))?;
     Ok(Box::new(file))
 }
 
 fn load(session: &mut Session, parsed: &Parsed) -> Outcome {
     let source: Box<dyn Read + Send> = match parsed.text("input") {
         "" if terminal::stdin_is_terminal() => {
-            return Err(Failure::new("requested load from stdin, but stdin is empty"));
+            return Err(Failure::new(
+                "requested load from stdin, but stdin is empty",
+            ));
         }
         "" => Box::new(io::stdin()),
         path => open(path)?,
@@ -87,7 +105,10 @@ fn load(session: &mut Session, parsed: &Parsed) -> Outcome {
         .with("quiet", if quiet { "1" } else { "0" })
         .with_some("platform", platform(parsed)?);
     let response = session.engine.upload(&ask, source)?;
-    let is_json = response.head.field("content-type").is_some_and(|kind| kind.starts_with("application/json"));
+    let is_json = response
+        .head
+        .field("content-type")
+        .is_some_and(|kind| kind.starts_with("application/json"));
     if !is_json {
         let mut body = response.into_body();
         return io::copy(&mut body, &mut terminal::Stdout)
@@ -102,7 +123,9 @@ fn import(session: &mut Session, parsed: &Parsed) -> Outcome {
     let (repository, tag) = match parsed.args.get(1).map(String::as_str) {
         None => (String::new(), String::new()),
         Some(name) => {
-            let familiar = reference::familiar(name).map_err(Failure::new)?.unwrap_or_else(|| name.to_owned());
+            let familiar = reference::familiar(name)
+                .map_err(Failure::new)?
+                .unwrap_or_else(|| name.to_owned());
             let (repository, tag) = familiar.rsplit_once(':').unwrap_or((&familiar, "latest"));
             (repository.to_owned(), tag.to_owned())
         }
@@ -110,17 +133,32 @@ fn import(session: &mut Session, parsed: &Parsed) -> Outcome {
     let is_url = from.starts_with("http://") || from.starts_with("https://");
     let mut ask = Ask::post("/images/create")
         .with("fromSrc", if is_url { from } else { "-" })
-        .with_some("repo", Some(repository).filter(|repository| !repository.is_empty()))
+        .with_some(
+            "repo",
+            Some(repository).filter(|repository| !repository.is_empty()),
+        )
         .with_some("tag", Some(tag).filter(|tag| !tag.is_empty()))
-        .with_some("message", parsed.last("message").filter(|message| !message.is_empty()))
-        .with_some("platform", parsed.last("platform").filter(|platform| !platform.is_empty()));
+        .with_some(
+            "message",
+            parsed.last("message").filter(|message| !message.is_empty()),
+        )
+        .with_some(
+            "platform",
+            parsed
+                .last("platform")
+                .filter(|platform| !platform.is_empty()),
+        );
     for change in parsed.all("change") {
         ask = ask.with("changes", change);
     }
     let response = if is_url {
         session.engine.call(ask)?
     } else {
-        let source = if from == "-" { Box::new(io::stdin()) } else { open(from)? };
+        let source = if from == "-" {
+            Box::new(io::stdin())
+        } else {
+            open(from)?
+        };
         session.engine.upload(&ask, source)?
     };
     messages(session, response)
@@ -130,7 +168,9 @@ fn import(session: &mut Session, parsed: &Parsed) -> Outcome {
 /// them is the command's.
 fn messages(session: &mut Session, response: carrack_outbound::Response) -> Outcome {
     let upload_error = |response: &carrack_outbound::Response| {
-        response.upload_error().map(|error| Failure::new(crate::engine::chain(&error)))
+        response
+            .upload_error()
+            .map(|error| Failure::new(crate::engine::chain(&error)))
     };
     let early = upload_error(&response);
     if let Some(failure) = early {
@@ -142,7 +182,11 @@ fn messages(session: &mut Session, response: carrack_outbound::Response) -> Outc
     for message in serde_json::Deserializer::from_reader(body).into_iter::<Value>() {
         let message = message.map_err(|error| Failure::new(error.to_string()))?;
         let error = text(&message, "errorDetail.message");
-        let error = if error.is_empty() { text(&message, "error") } else { error };
+        let error = if error.is_empty() {
+            text(&message, "error")
+        } else {
+            error
+        };
         if !error.is_empty() {
             return Err(Failure::new(error));
         }
@@ -169,7 +213,11 @@ fn messages(session: &mut Session, response: carrack_outbound::Response) -> Outc
             session.print(stream);
         } else if !text(&message, "status").is_empty() {
             let id = text(&message, "id");
-            let prefix = if id.is_empty() { String::new() } else { format!("{id}: ") };
+            let prefix = if id.is_empty() {
+                String::new()
+            } else {
+                format!("{id}: ")
+            };
             session.line(&format!("{prefix}{}", text(&message, "status")));
         }
     }
@@ -179,10 +227,14 @@ fn messages(session: &mut Session, response: carrack_outbound::Response) -> Outc
 fn save(session: &mut Session, parsed: &Parsed) -> Outcome {
     let output = parsed.text("output");
     if output.is_empty() && terminal::stdout_is_terminal() {
-        return Err(Failure::new("cowardly refusing to save to a terminal. Use the -o flag or redirect"));
+        return Err(Failure::new(
+            "cowardly refusing to save to a terminal. Use the -o flag or redirect",
+        ));
     }
     if !output.is_empty() {
-        let parent = std::path::Path::new(output).parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = std::path::Path::new(output)
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
         if let Some(parent) = parent.filter(|parent| !parent.exists()) {
             return Err(Failure::new(format!(
                 "failed to save image: invalid output path: stat {}: no such file or directory",
@@ -191,7 +243,11 @@ fn save(session: &mut Session, parsed: &Parsed) -> Outcome {
         }
     }
     let failed = |error: io::Error| Failure::new(go_reason(&error));
-    let single = if let [name] = parsed.args.as_slice() { Some(format!("/images/{}/get", segment(name))) } else { None };
+    let single = if let [name] = parsed.args.as_slice() {
+        Some(format!("/images/{}/get", segment(name)))
+    } else {
+        None
+    };
     let mut ask = match &single {
         Some(path) => Ask::get(path),
         None => Ask::get("/images/get"),
@@ -201,7 +257,9 @@ fn save(session: &mut Session, parsed: &Parsed) -> Outcome {
             ask = ask.with("names", name);
         }
     }
-    let response = session.engine.call(ask.with_some("platform", platform(parsed)?))?;
+    let response = session
+        .engine
+        .call(ask.with_some("platform", platform(parsed)?))?;
     let mut body = response.into_body();
     if output.is_empty() {
         io::copy(&mut body, &mut terminal::Stdout).map_err(failed)?;
@@ -216,7 +274,10 @@ fn save(session: &mut Session, parsed: &Parsed) -> Outcome {
     });
     if let Err(error) = written {
         let _ = std::fs::remove_file(&part);
-        return Err(Failure::new(format!("failed to save image: {}", go_reason(&error))));
+        return Err(Failure::new(format!(
+            "failed to save image: {}",
+            go_reason(&error)
+        )));
     }
     Ok(exit::SUCCESS)
 }

@@ -24,7 +24,12 @@ pub(super) static VOLUME_CREATE: Verb = Verb {
     flags: &[(
         "Options",
         &[
-            letter("driver", 'd', STRING, "Driver of the volume (default local)"),
+            letter(
+                "driver",
+                'd',
+                STRING,
+                "Driver of the volume (default local)",
+            ),
             flag("label", LABEL, "Set metadata, name=value"),
             flag("name", STRING, ""),
             letter("opt", 'o', LIST, "Option of the driver, name=value"),
@@ -43,7 +48,12 @@ pub(super) static VOLUME_LS: Verb = Verb {
     flags: &[(
         "Options",
         &[
-            letter("filter", 'f', FILTER, "Show those that fit: dangling=…, label=…, name=…"),
+            letter(
+                "filter",
+                'f',
+                FILTER,
+                "Show those that fit: dangling=…, label=…, name=…",
+            ),
             flag("format", STRING, "table, table TEMPLATE, json or TEMPLATE"),
             letter("quiet", 'q', SWITCH, "Show names alone"),
         ],
@@ -58,7 +68,10 @@ pub(super) static VOLUME_RM: Verb = Verb {
     about: "Remove one or more volumes",
     arity: Arity::AtLeast(1),
     order: Order::Mixed,
-    flags: &[("Options", &[letter("force", 'f', SWITCH, "It may be gone already")])],
+    flags: &[(
+        "Options",
+        &[letter("force", 'f', SWITCH, "It may be gone already")],
+    )],
     run: rm,
 };
 
@@ -79,21 +92,31 @@ pub(super) const HEADERS: &[(&str, &str)] = &[
 fn create(session: &mut Session, parsed: &Parsed) -> Outcome {
     let argument = parsed.args.first().map(String::as_str);
     if argument.is_some() && parsed.given("name") {
-        return Err(Failure::new("conflicting options: cannot specify a volume-name through both --name and as a positional arg"));
+        return Err(Failure::new(
+            "conflicting options: cannot specify a volume-name through both --name and as a positional arg",
+        ));
     }
     let mut body = Map::new();
     put_text(&mut body, "Name", argument.unwrap_or(parsed.text("name")));
-    put_text(&mut body, "Driver", parsed.last("driver").unwrap_or("local"));
+    put_text(
+        &mut body,
+        "Driver",
+        parsed.last("driver").unwrap_or("local"),
+    );
     put_map(&mut body, "DriverOpts", key_values(parsed.all("opt")));
     put_map(&mut body, "Labels", key_values(parsed.all("label")));
-    let volume = session.engine.ask(Ask::post("/volumes/create").json(&Value::Object(body)))?;
+    let volume = session
+        .engine
+        .ask(Ask::post("/volumes/create").json(&Value::Object(body)))?;
     session.line(text(&volume, "Name"));
     Ok(exit::SUCCESS)
 }
 
 fn ls(session: &mut Session, parsed: &Parsed) -> Outcome {
     let format = Format::parse(source(parsed, "table {{.Driver}}\t{{.Name}}", "{{.Name}}"))?;
-    let answer = session.engine.ask(Ask::get("/volumes").filtered(&parsed.filters("filter")))?;
+    let answer = session
+        .engine
+        .ask(Ask::get("/volumes").filtered(&parsed.filters("filter")))?;
     let mut volumes: Vec<&Value> = items(&answer, "Volumes").iter().collect();
     volumes.sort_by(|a, b| text(a, "Name").cmp(text(b, "Name")));
     let rows: Vec<Row> = volumes.into_iter().map(row).collect();
@@ -113,8 +136,22 @@ pub(super) fn row(volume: &Value) -> Row {
             ("Scope", json!(text(volume, "Scope"))),
             ("Mountpoint", json!(text(volume, "Mountpoint"))),
             ("Labels", json!(labels_text(Some(labels)))),
-            ("Links", if usage.is_null() { unknown() } else { json!(number(usage, "RefCount").to_string()) }),
-            ("Size", if usage.is_null() { unknown() } else { json!(decimal_size(number(usage, "Size") as f64, 4)) }),
+            (
+                "Links",
+                if usage.is_null() {
+                    unknown()
+                } else {
+                    json!(number(usage, "RefCount").to_string())
+                },
+            ),
+            (
+                "Size",
+                if usage.is_null() {
+                    unknown()
+                } else {
+                    json!(decimal_size(number(usage, "Size") as f64, 4))
+                },
+            ),
             ("Group", unknown()),
             ("Availability", unknown()),
             ("Status", unknown()),
@@ -127,7 +164,10 @@ fn rm(session: &mut Session, parsed: &Parsed) -> Outcome {
     let mut failures = Vec::new();
     for name in &parsed.args {
         let path = format!("/volumes/{}", segment(name));
-        match session.engine.tell(Ask::delete(&path).with_if("force", parsed.on("force"))) {
+        match session
+            .engine
+            .tell(Ask::delete(&path).with_if("force", parsed.on("force")))
+        {
             Ok(()) => session.line(name),
             Err(error) => failures.push(error.to_string()),
         }

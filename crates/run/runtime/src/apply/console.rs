@@ -71,7 +71,9 @@ fn open_console(size: TerminalSize) -> Result<Console, Failure> {
         && status.st_rdev == rustix::fs::makedev(5, 2)
         && i64::from(system.f_type) == DEVPTS_MAGIC;
     if !genuine {
-        return Err(Failure::other("/dev/pts/ptmx is not a pseudo-terminal multiplexer"));
+        return Err(Failure::other(
+            "/dev/pts/ptmx is not a pseudo-terminal multiplexer",
+        ));
     }
     rustix::pty::unlockpt(&master).tried(action)?;
     let slave = rustix::pty::ioctl_tiocgptpeer(
@@ -86,7 +88,8 @@ fn open_console(size: TerminalSize) -> Result<Console, Failure> {
             ws_xpixel: 0,
             ws_ypixel: 0,
         };
-        rustix::termios::tcsetwinsize(&slave, size).tried(|| "set the terminal's size".to_owned())?;
+        rustix::termios::tcsetwinsize(&slave, size)
+            .tried(|| "set the terminal's size".to_owned())?;
     }
     Ok(Console { master, slave })
 }

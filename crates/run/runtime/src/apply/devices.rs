@@ -18,7 +18,9 @@ const LINKS: [(&str, &str); 6] = [
 ];
 
 pub(super) fn make_all(devices: &[DevicePlan], descriptors: &Descriptors) -> Result<(), Failure> {
-    devices.iter().try_for_each(|device| make(device, descriptors))
+    devices
+        .iter()
+        .try_for_each(|device| make(device, descriptors))
 }
 
 fn make(device: &DevicePlan, descriptors: &Descriptors) -> Result<(), Failure> {
@@ -36,7 +38,13 @@ fn make(device: &DevicePlan, descriptors: &Descriptors) -> Result<(), Failure> {
         DeviceKind::Fifo => FileType::Fifo,
     };
     let number = rustix::fs::makedev(device.major, device.minor);
-    match rustix::fs::mknodat(&parent, name, kind, Mode::from_raw_mode(device.mode), number) {
+    match rustix::fs::mknodat(
+        &parent,
+        name,
+        kind,
+        Mode::from_raw_mode(device.mode),
+        number,
+    ) {
         Ok(()) => {}
         Err(Errno::EXIST) => return check_existing(device, &parent, name, kind),
         Err(errno) => return Err(errno).tried(|| format!("make device {at}")),

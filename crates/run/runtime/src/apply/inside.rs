@@ -62,7 +62,10 @@ pub(super) fn locate_or_make(path: &str, missing: Missing) -> Result<OwnedFd, Fa
         Err(Errno::NOENT) => {}
         Err(errno) => return Err(errno).tried(|| format!("open {path}")),
     }
-    let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty() && *p != ".").collect();
+    let parts: Vec<&str> = path
+        .split('/')
+        .filter(|p| !p.is_empty() && *p != ".")
+        .collect();
     if parts.len() > MAX_COMPONENTS || parts.contains(&"..") {
         return Err(Failure::other(format!("{path} is not a plain path")));
     }

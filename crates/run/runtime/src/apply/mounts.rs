@@ -7,7 +7,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 use super::inside::{self, Missing};
 use super::{Descriptors, Tried};
-use crate::plan::{FileSystemPlan, Failure, MountPlan, MountSource};
+use crate::plan::{Failure, FileSystemPlan, MountPlan, MountSource};
 
 pub(super) fn make_all(mounts: &[MountPlan], descriptors: &Descriptors) -> Result<(), Failure> {
     mounts.iter().try_for_each(|mount| make(mount, descriptors))
@@ -18,11 +18,12 @@ fn make(mount: &MountPlan, descriptors: &Descriptors) -> Result<(), Failure> {
     match &mount.source {
         MountSource::Descriptor(index) => {
             let source = descriptors.get(*index)?;
-            let missing = if inside::is_directory(source).tried(|| format!("look at the source of {at}"))? {
-                Missing::Directory
-            } else {
-                Missing::File
-            };
+            let missing =
+                if inside::is_directory(source).tried(|| format!("look at the source of {at}"))? {
+                    Missing::Directory
+                } else {
+                    Missing::File
+                };
             let place = inside::locate_or_make(at, missing)?;
             check_same_kind(&place, missing, at)?;
             inside::attach(source, &place).tried(|| format!("mount at {at}"))
@@ -31,11 +32,18 @@ fn make(mount: &MountPlan, descriptors: &Descriptors) -> Result<(), Failure> {
             let mount = new_file_system(plan).tried(|| format!("make {} for {at}", plan.kind))?;
             let place = inside::locate_or_make(at, Missing::Directory)?;
             if plan.copy_up {
-                return Err(Failure::other(format!("tmpcopyup at {at} is not supported")));
+                return Err(Failure::other(format!(
+                    "tmpcopyup at {at} is not supported"
+                )));
             }
-            attach_file_system(plan, &mount, &place).tried(|| format!("mount {} at {at}", plan.kind))
+            attach_file_system(plan, &mount, &place)
+                .tried(|| format!("mount {} at {at}", plan.kind))
         }
-        MountSource::CgroupHierarchies { hierarchies, links, readonly } => {
+        MountSource::CgroupHierarchies {
+            hierarchies,
+            links,
+            readonly,
+        } => {
             let place = inside::locate_or_make(at, Missing::Directory)?;
             cgroup_hierarchies(at, &place, hierarchies, links, descriptors)?;
             if *readonly {

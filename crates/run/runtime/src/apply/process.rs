@@ -11,9 +11,9 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Signal, Uid};
 
+use super::Tried;
 use super::inside::{self, Missing};
 use super::users::{self, Found};
-use super::Tried;
 use crate::capability;
 use crate::plan::{Failure, HookPlan, ProcessPlan};
 
@@ -59,12 +59,16 @@ pub(super) fn prepare(plan: &ProcessPlan) -> Result<Prepared, Failure> {
     enter_directory(plan)?;
     let environment = environment(plan, &user);
     let program = find_program(plan, &environment)?;
-    let filter = plan.seccomp.as_ref().map_or_else(Vec::new, |s| instructions(&s.program));
+    let filter = plan
+        .seccomp
+        .as_ref()
+        .map_or_else(Vec::new, |s| instructions(&s.program));
     if plan.seccomp.is_some() && filter.is_empty() {
         return Err(Failure::other("the seccomp program is malformed"));
     }
     let groups = user.groups.iter().copied().map(Gid::from_raw).collect();
-    let strings = |list: &[String]| StringVector::new(list).tried(|| "copy the arguments".to_owned());
+    let strings =
+        |list: &[String]| StringVector::new(list).tried(|| "copy the arguments".to_owned());
     Ok(Prepared {
         arguments: strings(&plan.arguments)?,
         environment: strings(&environment)?,
@@ -230,11 +234,14 @@ fn enter_directory(plan: &ProcessPlan) -> Result<(), Failure> {
         .tried(|| format!("chdir to cwd ({at:?}) set in config.json failed"))?;
     rustix::process::fchdir(directory.as_fd())
         .tried(|| format!("chdir to cwd ({at:?}) set in config.json failed"))?;
-    let now = rustix::process::getcwd(Vec::new()).tried(|| "read the working directory".to_owned())?;
+    let now =
+        rustix::process::getcwd(Vec::new()).tried(|| "read the working directory".to_owned())?;
     if now.as_bytes().starts_with(b"/") {
         Ok(())
     } else {
-        Err(Failure::other("the working directory is outside of the container"))
+        Err(Failure::other(
+            "the working directory is outside of the container",
+        ))
     }
 }
 
@@ -297,11 +304,15 @@ fn executable(candidate: &str) -> Result<(), Errno> {
 
 fn not_executable(name: &str, errno: Errno) -> Failure {
     let (action, exit_code) = match errno {
-        Errno::ISDIR => (format!("exec: {name:?}: is a directory: permission denied"), 126),
+        Errno::ISDIR => (
+            format!("exec: {name:?}: is a directory: permission denied"),
+            126,
+        ),
         Errno::ACCESS => (format!("exec: {name:?}: permission denied"), 126),
-        Errno::NOENT | Errno::NOTDIR => {
-            (format!("exec: {name:?}: stat {name}: no such file or directory"), 127)
-        }
+        Errno::NOENT | Errno::NOTDIR => (
+            format!("exec: {name:?}: stat {name}: no such file or directory"),
+            127,
+        ),
         other => {
             return Failure {
                 action: format!("exec: {name:?}"),
@@ -342,7 +353,8 @@ pub(super) fn run_hooks(hooks: &[HookPlan]) -> Result<(), Failure> {
 fn run_hook(hook: &HookPlan) -> Result<(), Failure> {
     let name = CString::new(hook.path.as_str())
         .map_err(|_| Failure::other("a hook's path holds a NUL byte"))?;
-    let strings = |list: &[String]| StringVector::new(list).tried(|| "copy a hook's arguments".to_owned());
+    let strings =
+        |list: &[String]| StringVector::new(list).tried(|| "copy a hook's arguments".to_owned());
     let arguments = strings(&hook.arguments)?;
     let environment = strings(&hook.environment)?;
     let (input, feed) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
@@ -367,7 +379,10 @@ fn run_hook(hook: &HookPlan) -> Result<(), Failure> {
     if code == 0 {
         Ok(())
     } else {
-        Err(Failure::other(format!("hook {} exited with {code}", hook.path)))
+        Err(Failure::other(format!(
+            "hook {} exited with {code}",
+            hook.path
+        )))
     }
 }
 
@@ -397,4 +412,3 @@ fn wait_bounded(pidfd: &rustix::fd::OwnedFd, hook: &HookPlan) -> Result<i32, Fai
     }
     Ok(status.map_or(255, carrack_sys::process::exit_code))
 }
-

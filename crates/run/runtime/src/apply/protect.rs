@@ -21,8 +21,7 @@ const PROC_MAGIC: i64 = 0x9fa0;
 pub(super) fn set_sysctls(parameters: &[(String, String)]) -> Result<(), Failure> {
     for (path, value) in parameters {
         let full = format!("/proc/sys/{path}");
-        let file = inside::open(&full, OFlags::WRONLY)
-            .tried(|| format!("open sysctl {path}"))?;
+        let file = inside::open(&full, OFlags::WRONLY).tried(|| format!("open sysctl {path}"))?;
         let system = rustix::fs::fstatfs(&file).tried(|| format!("look at sysctl {path}"))?;
         if i64::from(system.f_type) != PROC_MAGIC {
             return Err(Failure::other(format!("sysctl {path} is not on procfs")));
@@ -43,8 +42,7 @@ pub(super) fn make_readonly(paths: &[String]) -> Result<(), Failure> {
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | OpenTreeFlags::AT_EMPTY_PATH
             | OpenTreeFlags::AT_RECURSIVE;
-        let tree = rustix::mount::open_tree(&place, "", flags)
-            .tried(|| format!("clone {path}"))?;
+        let tree = rustix::mount::open_tree(&place, "", flags).tried(|| format!("clone {path}"))?;
         carrack_sys::mount::set_attributes(
             tree.as_fd(),
             Depth::One,

@@ -25,7 +25,8 @@ pub fn isolate_mounts() -> Result<(), Failure> {
 
 /// Makes the own cgroup the root of a new cgroup namespace.
 pub(super) fn new_cgroup_namespace() -> Result<(), Failure> {
-    carrack_sys::process::unshare(libc::CLONE_NEWCGROUP as u64).tried(|| "make a cgroup namespace".to_owned())
+    carrack_sys::process::unshare(libc::CLONE_NEWCGROUP as u64)
+        .tried(|| "make a cgroup namespace".to_owned())
 }
 
 /// Makes the detached mount `root` the root of this namespace and lets go of
@@ -71,8 +72,7 @@ pub(super) fn finish(plan: &RootPlan) -> Result<(), Failure> {
 /// Host and domain name.
 pub(super) fn set_names(host: Option<&str>, domain: Option<&str>) -> Result<(), Failure> {
     if let Some(host) = host {
-        rustix::system::sethostname(host.as_bytes())
-            .tried(|| format!("set host name {host:?}"))?;
+        rustix::system::sethostname(host.as_bytes()).tried(|| format!("set host name {host:?}"))?;
     }
     if let Some(domain) = domain {
         rustix::system::setdomainname(domain.as_bytes())

@@ -205,9 +205,15 @@ mod tests {
         let additional: Vec<String> = additional.iter().map(|s| (*s).to_owned()).collect();
         match (resolve(wanted, &additional, PASSWD, GROUP), expected) {
             (Ok(found), Ok((uid, gid, groups, home))) => {
-                assert_eq!((found.uid, found.gid, &found.groups[..], found.home.as_str()), (uid, gid, groups, home), "{wanted}");
+                assert_eq!(
+                    (found.uid, found.gid, &found.groups[..], found.home.as_str()),
+                    (uid, gid, groups, home),
+                    "{wanted}"
+                );
             }
-            (Err(failure), Err(text)) => assert!(failure.action.contains(text), "{}", failure.action),
+            (Err(failure), Err(text)) => {
+                assert!(failure.action.contains(text), "{}", failure.action)
+            }
             (got, wanted) => panic!("{got:?} instead of {wanted:?}"),
         }
     }
@@ -218,7 +224,11 @@ mod tests {
         check("www", &[], Ok((33, 34, &[29, 44], "/var/www")));
         check("33", &[], Ok((33, 34, &[29, 44], "/var/www")));
         check("www:video", &[], Ok((33, 44, &[], "/var/www")));
-        check("www:99", &["audio", "777"], Ok((33, 99, &[29, 777], "/var/www")));
+        check(
+            "www:99",
+            &["audio", "777"],
+            Ok((33, 99, &[29, 777], "/var/www")),
+        );
         check("5000", &[], Ok((5000, 0, &[], "/")));
         check("1000", &[], Ok((7, 8, &[], "/seven")));
         check(":video", &[], Ok((0, 44, &[], "/root")));

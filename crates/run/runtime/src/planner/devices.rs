@@ -70,7 +70,10 @@ fn one(device: &LinuxDevice) -> Result<DevicePlan, PlanError> {
     };
     let number = |value: i64| {
         u32::try_from(value).map_err(|_| {
-            PlanError::invalid("linux.devices", format!("{}: number {value} is out of range", device.path))
+            PlanError::invalid(
+                "linux.devices",
+                format!("{}: number {value} is out of range", device.path),
+            )
         })
     };
     let (major, minor) = match kind {

@@ -70,11 +70,7 @@ fn file_system(mount: &Mount, kind: &str, options: Parsed) -> FileSystemPlan {
     }
 }
 
-fn bind(
-    mount: &Mount,
-    options: &Parsed,
-    sources: &mut Sources,
-) -> Result<MountSource, PlanError> {
+fn bind(mount: &Mount, options: &Parsed, sources: &mut Sources) -> Result<MountSource, PlanError> {
     let path = mount
         .source
         .clone()
@@ -93,7 +89,10 @@ fn bind(
             gid: lines(&mount.gid_mappings),
         }),
     };
-    if id_map.as_ref().is_some_and(|m| m.uid.is_empty() || m.gid.is_empty()) {
+    if id_map
+        .as_ref()
+        .is_some_and(|m| m.uid.is_empty() || m.gid.is_empty())
+    {
         return Err(PlanError::invalid(
             mount.destination.as_str(),
             "an idmapped mount needs uidMappings and gidMappings",
@@ -105,18 +104,28 @@ fn bind(
         attributes: MountAttributes {
             set: options.set,
             clear: options.clear,
-            propagation: if options.propagation_below { 0 } else { options.propagation },
+            propagation: if options.propagation_below {
+                0
+            } else {
+                options.propagation
+            },
             user_namespace: 0,
         },
         attributes_below: MountAttributes {
             set: options.set_below,
             clear: options.clear_below,
-            propagation: if options.propagation_below { options.propagation } else { 0 },
+            propagation: if options.propagation_below {
+                options.propagation
+            } else {
+                0
+            },
             user_namespace: 0,
         },
         id_map,
     };
-    Ok(MountSource::Descriptor(sources.add(SourceRequest::Bind(request))?))
+    Ok(MountSource::Descriptor(
+        sources.add(SourceRequest::Bind(request))?,
+    ))
 }
 
 /// A mapping as the lines of `/proc/PID/uid_map`.

@@ -8,8 +8,22 @@ use crate::plan::{CapabilityPlan, ProcessPlan, SchedulingPlan, TerminalSize, Use
 
 /// `RLIMIT_…` names by number, `<asm-generic/resource.h>`.
 const LIMITS: [&str; 16] = [
-    "CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS",
-    "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME",
+    "CPU",
+    "FSIZE",
+    "DATA",
+    "STACK",
+    "CORE",
+    "RSS",
+    "NPROC",
+    "NOFILE",
+    "MEMLOCK",
+    "AS",
+    "LOCKS",
+    "SIGPENDING",
+    "MSGQUEUE",
+    "NICE",
+    "RTPRIO",
+    "RTTIME",
 ];
 
 pub(super) fn plan(process: &Process, context: &Context) -> Result<ProcessPlan, PlanError> {
@@ -19,13 +33,25 @@ pub(super) fn plan(process: &Process, context: &Context) -> Result<ProcessPlan, 
     if !process.cwd.starts_with('/') {
         return Err(PlanError::invalid("process.cwd", "is not absolute"));
     }
-    for text in process.args.iter().chain(&process.env).chain([&process.cwd]) {
+    for text in process
+        .args
+        .iter()
+        .chain(&process.env)
+        .chain([&process.cwd])
+    {
         if text.contains('\0') {
             return Err(PlanError::invalid("process", "a string holds a NUL byte"));
         }
     }
-    if process.selinux_label.as_deref().is_some_and(|l| !l.is_empty()) {
-        return Err(PlanError::unsupported("process.selinuxLabel", "SELinux is not supported"));
+    if process
+        .selinux_label
+        .as_deref()
+        .is_some_and(|l| !l.is_empty())
+    {
+        return Err(PlanError::unsupported(
+            "process.selinuxLabel",
+            "SELinux is not supported",
+        ));
     }
     if process
         .apparmor_profile
@@ -49,17 +75,22 @@ pub(super) fn plan(process: &Process, context: &Context) -> Result<ProcessPlan, 
         make_directory: false,
         user,
         umask: process.user.umask,
-        capabilities: capabilities(process.capabilities.as_ref(), context.available_capabilities)?,
+        capabilities: capabilities(
+            process.capabilities.as_ref(),
+            context.available_capabilities,
+        )?,
         no_new_privileges: process.no_new_privileges,
         seccomp: context.seccomp.clone(),
         limits: limits(process)?,
         oom_score_adj: oom_score(process.oom_score_adj)?,
         null_stdin: false,
         terminal: process.terminal.then(|| {
-            process.console_size.map_or_else(TerminalSize::default, |size| TerminalSize {
-                rows: size.height,
-                columns: size.width,
-            })
+            process
+                .console_size
+                .map_or_else(TerminalSize::default, |size| TerminalSize {
+                    rows: size.height,
+                    columns: size.width,
+                })
         }),
         personality: None,
         io_priority: process.io_priority.as_ref().map(io_priority).transpose()?,
@@ -77,14 +108,20 @@ fn oom_score(value: Option<i32>) -> Result<Option<i32>, PlanError> {
     }
 }
 
-fn capabilities(wanted: Option<&Capabilities>, available: u64) -> Result<CapabilityPlan, PlanError> {
+fn capabilities(
+    wanted: Option<&Capabilities>,
+    available: u64,
+) -> Result<CapabilityPlan, PlanError> {
     let Some(wanted) = wanted else {
         return Ok(CapabilityPlan::default());
     };
     let bits = |names: &[String]| -> Result<u64, PlanError> {
         names.iter().try_fold(0, |bits, name| {
             let number = capability::number(name).ok_or_else(|| {
-                PlanError::invalid("process.capabilities", format!("unknown capability {name:?}"))
+                PlanError::invalid(
+                    "process.capabilities",
+                    format!("unknown capability {name:?}"),
+                )
             })?;
             Ok(bits | ((1 << number) & available))
         })
@@ -122,7 +159,10 @@ fn limits(process: &Process) -> Result<Vec<(u32, u64, u64)>, PlanError> {
             if limit.soft > limit.hard {
                 return Err(PlanError::invalid(
                     "process.rlimits",
-                    format!("{}: soft limit {} is above hard limit {}", limit.kind, limit.soft, limit.hard),
+                    format!(
+                        "{}: soft limit {} is above hard limit {}",
+                        limit.kind, limit.soft, limit.hard
+                    ),
                 ));
             }
             Ok((number, limit.soft, limit.hard))
@@ -136,12 +176,18 @@ fn io_priority(wanted: &IoPriority) -> Result<(u8, u8), PlanError> {
         "IOPRIO_CLASS_BE" => 2,
         "IOPRIO_CLASS_IDLE" => 3,
         other => {
-            return Err(PlanError::invalid("process.ioPriority", format!("unknown class {other:?}")));
+            return Err(PlanError::invalid(
+                "process.ioPriority",
+                format!("unknown class {other:?}"),
+            ));
         }
     };
     match u8::try_from(wanted.priority) {
         Ok(priority @ 0..=7) => Ok((class, priority)),
-        _ => Err(PlanError::invalid("process.ioPriority", "priority is not between 0 and 7")),
+        _ => Err(PlanError::invalid(
+            "process.ioPriority",
+            "priority is not between 0 and 7",
+        )),
     }
 }
 
@@ -155,7 +201,10 @@ fn scheduling(wanted: &Scheduler) -> Result<SchedulingPlan, PlanError> {
         "SCHED_IDLE" => 5,
         "SCHED_DEADLINE" => 6,
         other => {
-            return Err(PlanError::invalid("process.scheduler", format!("unknown policy {other:?}")));
+            return Err(PlanError::invalid(
+                "process.scheduler",
+                format!("unknown policy {other:?}"),
+            ));
         }
     };
     let flags = wanted.flags.iter().try_fold(0, |bits, flag| {
@@ -168,7 +217,10 @@ fn scheduling(wanted: &Scheduler) -> Result<SchedulingPlan, PlanError> {
             "SCHED_FLAG_UTIL_CLAMP_MIN" => 0x20,
             "SCHED_FLAG_UTIL_CLAMP_MAX" => 0x40,
             other => {
-                return Err(PlanError::invalid("process.scheduler", format!("unknown flag {other:?}")));
+                return Err(PlanError::invalid(
+                    "process.scheduler",
+                    format!("unknown flag {other:?}"),
+                ));
             }
         };
         Ok(bits | bit)
