@@ -50,7 +50,7 @@ fn post(path: &str, content_type: &str, body: &str) -> Vec<u8> {
 #[track_caller]
 fn check(request: &[u8], status: u16, part: &str) {
     let engine = shared();
-    let before = Inventory::take(&engine);
+    let before = Inventory::at_rest(&engine);
     let (got, text) = ask(&engine, request);
     assert_eq!(got, status, "{text}");
     assert!(text.contains(part), "{part:?} is not in {text}");

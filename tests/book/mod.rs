@@ -34,7 +34,7 @@ fn page(name: &str) {
     let text = fs::read_to_string(book().join(format!("{name}.md"))).unwrap();
     let mut engine = shared();
     engine.image("busybox");
-    let before = Inventory::take(&engine);
+    let before = Inventory::at_rest(&engine);
     fs::copy(
         images::path("busybox"),
         engine.scratch().join("busybox.tar"),

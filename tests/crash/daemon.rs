@@ -33,9 +33,9 @@ fn kill_nine_in_twenty_four_rounds() {
     let mut engine = own(Options::default());
     engine.image("busybox");
     engine.image("static");
-    let empty = Inventory::take(&engine);
+    let empty = Inventory::at_rest(&engine);
     let mut load = start_load(&engine);
-    let loaded = Inventory::take(&engine);
+    let loaded = Inventory::at_rest(&engine);
     for round in 0..ROUNDS {
         kill_once(&mut engine, round, &mut load);
         let left = Inventory::settled(&engine, &loaded);

@@ -17,7 +17,7 @@ fn a_container_whose_supervisor_is_killed() {
     }
     let mut engine = own(Options::default());
     engine.image("busybox");
-    let before = Inventory::take(&engine);
+    let before = Inventory::at_rest(&engine);
     engine
         .sh("docker run -d --name orphan -p 48080:80 busybox sleep 1000")
         .ok();
@@ -48,7 +48,7 @@ fn a_supervisor_that_dies_while_no_daemon_looks() {
     }
     let mut engine = own(Options::default());
     engine.image("busybox");
-    let before = Inventory::take(&engine);
+    let before = Inventory::at_rest(&engine);
     engine
         .sh("docker run -d --name orphan -p 48080:80 busybox sleep 1000")
         .ok();

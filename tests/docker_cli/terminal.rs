@@ -10,7 +10,7 @@ const BOUND: Duration = Duration::from_secs(10);
 fn with_engine(test: impl FnOnce(&Shared)) {
     let mut engine = shared();
     engine.image("busybox");
-    let before = Inventory::take(&engine);
+    let before = Inventory::at_rest(&engine);
     test(&engine);
     engine.sweep();
     let left = Inventory::settled(&engine, &before);

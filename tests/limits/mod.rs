@@ -13,7 +13,7 @@ fn with_engine(test: impl FnOnce(&Shared)) {
     for image in ["busybox", "static"] {
         engine.image(image);
     }
-    let before = Inventory::take(&engine);
+    let before = Inventory::at_rest(&engine);
     test(&engine);
     engine.sweep();
     let left = Inventory::settled(&engine, &before);

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::engine::{Engine, Kind};
 use super::shell::finish;
@@ -15,6 +15,9 @@ use super::wait::try_until;
 
 /// How long the engine may take to come to rest: it destroys in batches.
 const REST_BOUND: Duration = Duration::from_secs(20);
+
+/// Between two looks that must show the same.
+const REST: Duration = Duration::from_millis(150);
 
 /// Counts, by kind of thing and class.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,6 +41,21 @@ impl Inventory {
             found.forgive_dockerd();
         }
         found
+    }
+
+    /// The inventory once it stays the same: parked sandboxes are still being made
+    /// for a while after a start.
+    pub fn at_rest(engine: &Engine) -> Self {
+        let end = Instant::now() + REST_BOUND;
+        let mut last = Self::take(engine);
+        loop {
+            std::thread::sleep(REST);
+            let now = Self::take(engine);
+            if now == last || Instant::now() > end {
+                return now;
+            }
+            last = now;
+        }
     }
 
     /// What differs from `before`: kind, class, count then and now.
