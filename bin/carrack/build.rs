@@ -49,6 +49,8 @@ fn main() {
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if (text.starts_with("CARGO_") && text != "CARGO_HOME" && text != "CARGO_NET_OFFLINE")
+            || text.starts_with("RUSTC")
+            || text == "CLIPPY_ARGS"
             || text == "RUSTFLAGS"
             || text == "CARGO_ENCODED_RUSTFLAGS"
         {

@@ -69,7 +69,7 @@ fn open_console(size: TerminalSize) -> Result<Console, Failure> {
     let system = rustix::fs::fstatfs(&master).tried(action)?;
     let genuine = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice
         && status.st_rdev == rustix::fs::makedev(5, 2)
-        && i64::from(system.f_type) == DEVPTS_MAGIC;
+        && system.f_type == DEVPTS_MAGIC;
     if !genuine {
         return Err(Failure::other(
             "/dev/pts/ptmx is not a pseudo-terminal multiplexer",

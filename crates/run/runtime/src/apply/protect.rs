@@ -23,7 +23,7 @@ pub(super) fn set_sysctls(parameters: &[(String, String)]) -> Result<(), Failure
         let full = format!("/proc/sys/{path}");
         let file = inside::open(&full, OFlags::WRONLY).tried(|| format!("open sysctl {path}"))?;
         let system = rustix::fs::fstatfs(&file).tried(|| format!("look at sysctl {path}"))?;
-        if i64::from(system.f_type) != PROC_MAGIC {
+        if system.f_type != PROC_MAGIC {
             return Err(Failure::other(format!("sysctl {path} is not on procfs")));
         }
         rustix::io::write(&file, value.as_bytes())

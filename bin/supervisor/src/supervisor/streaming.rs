@@ -1,0 +1,193 @@
+//! Bytes between a program, its log and its clients.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use carrack_supervision::{Attach, Event, Target};
+use rustix::process::Signal;
+
+use super::{Phase, Supervisor, now_ns};
+use crate::clients::FromClient;
+use crate::event_loop::{Output, Token, Wake};
+use crate::streams::{CHUNK_BYTES, ProgramStreams};
+
+impl Supervisor {
+    pub(super) fn output_ready(&mut self, target: &Target, which: Output) {
+        self.pump(target, which);
+        let behind = self.clients.any_behind(target);
+        if let Some(streams) = self.programs.get_mut(target) {
+            streams.set_paused(&self.events, behind);
+        }
+    }
+
+    /// Moves a chunk of output; false when there is none just now or no more.
+    pub(super) fn pump(&mut self, target: &Target, which: Output) -> bool {
+        let Some(streams) = self.programs.get_mut(target) else {
+            return false;
+        };
+        self.buffer.resize(CHUNK_BYTES, 0);
+        match streams.read(&mut self.events, which, &mut self.buffer) {
+            None => false,
+            Some(0) => {
+                if let Some(log) = &mut streams.log {
+                    log.end(which, now_ns());
+                }
+                false
+            }
+            Some(count) => {
+                let bytes = &self.buffer[..count];
+                if let Some(log) = &mut streams.log {
+                    log.write(which, bytes, now_ns());
+                }
+                self.clients
+                    .send_output(&mut self.events, target, which, bytes);
+                true
+            }
+        }
+    }
+
+    pub(super) fn input_ready(&mut self, target: &Target) {
+        if let Some(streams) = self.programs.get_mut(target) {
+            streams.flush_input(&mut self.events);
+            if streams.accepts_input() {
+                for token in self.clients.feeders(target) {
+                    self.clients.set_interest(&self.events, token, true);
+                }
+            }
+        }
+    }
+
+    pub(super) fn attach(&mut self, socket: OwnedFd, attach: &Attach) {
+        match self.clients.add(&mut self.events, socket, attach) {
+            Err(error) => self.refuse("attach", error),
+            Ok(_) if self.phase == Phase::Exited && attach.target == Target::Container => {
+                self.clients.end(&mut self.events, &Target::Container);
+            }
+            Ok(token) => self.read_client(token),
+        }
+    }
+
+    pub(super) fn client_ready(&mut self, wake: &Wake) {
+        if wake.writable {
+            self.clients.flush(&mut self.events, wake.token);
+            if let Some((target, _)) = self.clients.target(wake.token)
+                && !self.clients.any_behind(&target)
+                && let Some(streams) = self.programs.get_mut(&target)
+            {
+                streams.set_paused(&self.events, false);
+            }
+        }
+        if wake.readable {
+            self.read_client(wake.token);
+        }
+        if wake.hung_up && self.events.knows(wake.token) {
+            self.from_client(wake.token, FromClient::Gone);
+        }
+    }
+
+    pub(super) fn read_client(&mut self, token: Token) {
+        let Some((target, reads)) = self.clients.target(token) else {
+            return;
+        };
+        let ready = self
+            .programs
+            .get(&target)
+            .is_some_and(ProgramStreams::accepts_input);
+        if reads && !ready {
+            // Not started yet, or the program is behind: ask again later.
+            self.clients.set_interest(&self.events, token, false);
+            return;
+        }
+        if let Some(sent) = self.clients.read(token) {
+            self.from_client(token, sent);
+        }
+    }
+
+    pub(super) fn from_client(&mut self, token: Token, sent: FromClient) {
+        let Some((target, reads)) = self.clients.target(token) else {
+            return;
+        };
+        let streams = self.programs.get_mut(&target);
+        match sent {
+            FromClient::Bytes(bytes) => {
+                if let Some(streams) = streams.filter(|_| reads) {
+                    streams.feed(&mut self.events, &bytes);
+                    let more = streams.accepts_input();
+                    self.clients.set_interest(&self.events, token, more);
+                }
+            }
+            FromClient::HalfClosed => {
+                self.clients.half_close(&self.events, token);
+                if reads {
+                    self.input_over(&target);
+                }
+            }
+            FromClient::Gone => {
+                self.clients.remove(&mut self.events, token);
+                if reads {
+                    self.input_over(&target);
+                }
+                self.catch_up(&target);
+            }
+            FromClient::Detached(bytes) => {
+                if let Some(streams) = streams.filter(|_| reads) {
+                    streams.feed(&mut self.events, &bytes);
+                }
+                self.clients.remove(&mut self.events, token);
+                self.announce(&Event::Detached(target.clone()));
+                self.catch_up(&target);
+            }
+        }
+    }
+
+    /// A client that was behind is gone: the program may be read again.
+    pub(super) fn catch_up(&mut self, target: &Target) {
+        if !self.clients.any_behind(target)
+            && let Some(streams) = self.programs.get_mut(target)
+        {
+            streams.set_paused(&self.events, false);
+        }
+    }
+
+    /// The client that fed a program sends no more.
+    pub(super) fn input_over(&mut self, target: &Target) {
+        if let Some(streams) = self.programs.get_mut(target)
+            && (streams.stdin_once || *target != Target::Container)
+        {
+            streams.close_input(&mut self.events);
+        }
+    }
+
+    pub(super) fn resize(&mut self, target: &Target, rows: u16, columns: u16) {
+        let size = rustix::termios::Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let terminal = self.programs.get(target).and_then(ProgramStreams::terminal);
+        let resized = terminal.map(|terminal| rustix::termios::tcsetwinsize(terminal, size));
+        match resized {
+            Some(Ok(())) => {}
+            Some(Err(errno)) => self.refuse("resize", errno),
+            None => self.refuse("resize", "there is no terminal"),
+        }
+    }
+
+    pub(super) fn signal(&mut self, target: &Target, number: i32) {
+        let pidfd = match target {
+            Target::Container => self.init.as_ref().map(|i| &i.pidfd),
+            Target::Exec(exec) => self.execs.get(exec).and_then(|e| e.pidfd.as_ref()),
+        };
+        let sent = match (pidfd, Signal::from_named_raw(number)) {
+            (Some(pidfd), Some(signal)) => rustix::process::pidfd_send_signal(pidfd, signal),
+            // A real-time signal has no name in this library.
+            (Some(pidfd), None) => carrack_sys::process::pidfd_signal(pidfd.as_fd(), number),
+            (None, _) => Err(rustix::io::Errno::SRCH),
+        };
+        if let Err(errno) = sent
+            && errno != rustix::io::Errno::SRCH
+        {
+            self.refuse("signal", errno);
+        }
+    }
+}
