@@ -74,5 +74,6 @@ pub(crate) async fn prune(call: Call) -> Answer {
     let named_too = call.version < v(42);
     let engine = Arc::clone(&call.engine);
     let (names, bytes) = blocking(move || engine.prune_volumes(&filters, named_too)).await?;
+    let names = Some(names).filter(|names| !names.is_empty());
     ok(&json!({"VolumesDeleted": names, "SpaceReclaimed": bytes}))
 }

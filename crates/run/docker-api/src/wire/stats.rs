@@ -42,8 +42,9 @@ fn pids(now: Option<&ContainerStats>) -> Value {
     };
     let pids = &now.cgroup.pids;
     let mut value = json!({"current": pids.current});
-    // Go's clients read "no limit" as the largest number.
-    with(&mut value, "limit", pids.limit.unwrap_or(u64::MAX));
+    if let Some(limit) = pids.limit {
+        with(&mut value, "limit", limit);
+    }
     value
 }
 
