@@ -72,7 +72,9 @@ impl Leaf {
         if listed.iter().any(|pid| !killed.contains(pid)) {
             return self.kill_one_by_one();
         }
-        if self.is_frozen().unwrap_or(false) {}
+        if self.is_frozen().unwrap_or(false) {
+            self.thaw()?;
+        }
         Ok(())
     }
 
