@@ -67,7 +67,7 @@ impl Control {
                 Err(_) => return None,
             }
             loop {
-                match link.reader.next() {
+                match link.reader.message() {
                     Ok(Some(request)) => requests.push(request),
                     Ok(None) => break,
                     // A frame that cannot be read leaves the stream without a

@@ -293,7 +293,7 @@ pub(crate) fn receive<M: serde::de::DeserializeOwned>(
     reader: &mut FrameReader,
 ) -> Result<Received<M>, Failure> {
     loop {
-        match reader.next() {
+        match reader.message() {
             Ok(Some(received)) => return Ok(received),
             Ok(None) => {}
             Err(error) => return Err(Failure::other(format!("read an order: {error}"))),

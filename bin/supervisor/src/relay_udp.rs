@@ -54,13 +54,13 @@ impl Datagrams {
     pub(crate) fn ready(&mut self, events: &mut EventLoop, token: Token) {
         let mut buffer = vec![0_u8; DATAGRAM_BYTES];
         if self.ports.contains_key(&token) {
-            self.from_peer(events, token, &mut buffer);
+            self.peer_sent(events, token, &mut buffer);
         } else {
-            self.to_peer(events, token, &mut buffer);
+            self.answer_peer(events, token, &mut buffer);
         }
     }
 
-    fn from_peer(&mut self, events: &mut EventLoop, token: Token, buffer: &mut [u8]) {
+    fn peer_sent(&mut self, events: &mut EventLoop, token: Token, buffer: &mut [u8]) {
         let Some(port) = self.ports.get(&token) else {
             return;
         };
@@ -130,7 +130,7 @@ impl Datagrams {
         Some(token)
     }
 
-    fn to_peer(&mut self, events: &mut EventLoop, token: Token, buffer: &mut [u8]) {
+    fn answer_peer(&mut self, events: &mut EventLoop, token: Token, buffer: &mut [u8]) {
         let Some(peer) = self.peers.get_mut(&token) else {
             return;
         };

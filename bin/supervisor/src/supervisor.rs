@@ -411,7 +411,7 @@ impl Supervisor {
                 }
             }
         }
-        while let Ok(Some(received)) = self.init_reader.next::<Word>() {
+        while let Ok(Some(received)) = self.init_reader.message::<Word>() {
             match received.message {
                 Word::Parked => {
                     self.phase = Phase::Parked;

@@ -81,7 +81,7 @@ impl Supervisor {
             }
         }
         let mut master = None;
-        while let Ok(Some(received)) = exec.reader.next::<Word>() {
+        while let Ok(Some(received)) = exec.reader.message::<Word>() {
             match received.message {
                 Word::Pid(pid) => {
                     exec.pid = pid;
@@ -198,10 +198,10 @@ impl Supervisor {
         if let Some(streams) = self.programs.remove(&target) {
             streams.close(&mut self.events);
         }
-        if let Some(exec) = self.execs.remove(id) {
-            if let (Some(pidfd), Some(token)) = (&exec.pidfd, exec.end) {
-                self.events.forget(pidfd, token);
-            }
+        if let Some(exec) = self.execs.remove(id)
+            && let (Some(pidfd), Some(token)) = (&exec.pidfd, exec.end)
+        {
+            self.events.forget(pidfd, token);
         }
         self.clients.end(&mut self.events, &target);
     }

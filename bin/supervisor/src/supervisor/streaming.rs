@@ -80,7 +80,7 @@ impl Supervisor {
             self.read_client(wake.token);
         }
         if wake.hung_up && self.events.knows(wake.token) {
-            self.from_client(wake.token, FromClient::Gone);
+            self.client_sent(wake.token, FromClient::Gone);
         }
     }
 
@@ -98,11 +98,11 @@ impl Supervisor {
             return;
         }
         if let Some(sent) = self.clients.read(token) {
-            self.from_client(token, sent);
+            self.client_sent(token, sent);
         }
     }
 
-    pub(super) fn from_client(&mut self, token: Token, sent: FromClient) {
+    pub(super) fn client_sent(&mut self, token: Token, sent: FromClient) {
         let Some((target, reads)) = self.clients.target(token) else {
             return;
         };

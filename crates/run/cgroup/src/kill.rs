@@ -73,7 +73,6 @@ impl Leaf {
             return self.kill_one_by_one();
         }
         if self.is_frozen().unwrap_or(false) {
-            self.thaw()?;
         }
         Ok(())
     }

@@ -9,7 +9,6 @@ use std::time::SystemTime;
 use carrack_network::{Endpoint, PortBinding};
 use carrack_runtime::plan::Failure;
 use carrack_sandbox::{SandboxId, Sender};
-use carrack_supervision::ProtocolVersion;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
@@ -64,7 +63,6 @@ pub(crate) struct Run {
     pub(crate) sandbox: SandboxId,
     pub(crate) supervisor_pid: i32,
     pub(crate) sender: Arc<Sender>,
-    pub(crate) version: ProtocolVersion,
     pub(crate) endpoint: Option<Endpoint>,
     pub(crate) ports: Vec<PortBinding>,
     pub(crate) netns: Option<OwnedFd>,

@@ -128,7 +128,6 @@ impl Containers {
                 sandbox: id,
                 supervisor_pid,
                 sender: Arc::new(sender),
-                version: link.version(),
                 endpoint: record.as_ref().and_then(|r| r.endpoint.clone()),
                 ports: record.map_or_else(Vec::new, |r| r.ports),
                 netns: if has_own_network { netns } else { None },

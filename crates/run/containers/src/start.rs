@@ -88,7 +88,8 @@ impl Containers {
         .await?;
         let prepared = match prepared {
             Ok(prepared) => prepared,
-            Err((error, sandbox)) => {
+            Err(failed) => {
+                let (error, sandbox) = *failed;
                 self.0.config.sandboxes.discard(sandbox);
                 RunRecord::remove(&entry.directory);
                 return Err(error);
@@ -158,7 +159,6 @@ impl Containers {
                 sandbox: id,
                 supervisor_pid,
                 sender,
-                version: link.version(),
                 endpoint,
                 ports,
                 netns,
@@ -252,7 +252,7 @@ fn prepare(
     new: &NewContainer,
     mut sandbox: Sandbox,
     shm: &spec::SharedMemory,
-) -> std::result::Result<Prepared, (Error, Sandbox)> {
+) -> std::result::Result<Prepared, Box<(Error, Sandbox)>> {
     let mut published = None;
     match prepare_in(shared, entry, new, &mut sandbox, shm, &mut published) {
         Ok((start, descriptors)) => {
@@ -272,7 +272,7 @@ fn prepare(
             {
                 tracing::warn!(container = %new.id, %error, "take back ports");
             }
-            Err((error, sandbox))
+            Err(Box::new((error, sandbox)))
         }
     }
 }
@@ -445,10 +445,6 @@ async fn await_started(
 }
 
 /// The sockets of published ports and where the supervisor relays them to.
-#[expect(
-    clippy::type_complexity,
-    reason = "one caller, which takes it apart at once"
-)]
 fn relays(
     published: Option<Published>,
     endpoint: Option<&Endpoint>,

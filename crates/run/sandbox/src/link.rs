@@ -68,7 +68,7 @@ impl Link {
     /// Cancel safe: what was read is kept.
     pub async fn next(&mut self) -> LinkEvent {
         loop {
-            match self.reader.next::<Event>() {
+            match self.reader.message::<Event>() {
                 Ok(Some(Received {
                     message, version, ..
                 })) => {

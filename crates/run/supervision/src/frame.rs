@@ -143,7 +143,7 @@ impl FrameReader {
     }
 
     /// The next whole message, if there is one.
-    pub fn next<M: DeserializeOwned>(&mut self) -> Result<Option<Received<M>>, FrameError> {
+    pub fn message<M: DeserializeOwned>(&mut self) -> Result<Option<Received<M>>, FrameError> {
         let Some(head) = self.bytes.first_chunk::<HEAD_BYTES>() else {
             return Ok(None);
         };

@@ -26,15 +26,15 @@ fn messages_and_descriptors_arrive_together() {
     drop((daemon, write));
     let mut reader = FrameReader::default();
     while reader.fill(&supervisor).expect("fill") {}
-    let first = reader.next::<Request>().expect("frame").expect("whole");
+    let first = reader.message::<Request>().expect("frame").expect("whole");
     assert_eq!((first.message, first.descriptors.len()), (resize, 0));
-    let second = reader.next::<Request>().expect("frame").expect("whole");
+    let second = reader.message::<Request>().expect("frame").expect("whole");
     assert_eq!(second.message, attach);
     assert_eq!(second.version, PROTOCOL);
     rustix::io::write(&second.descriptors[0], b"x").expect("the descriptor is the pipe");
     let mut byte = [0];
     assert_eq!(rustix::io::read(&read, &mut byte).expect("read"), 1);
-    assert!(reader.next::<Request>().expect("none").is_none());
+    assert!(reader.message::<Request>().expect("none").is_none());
 }
 
 /// Bytes of frames as version 1 wrote them: a newer build must read them.
@@ -59,7 +59,7 @@ fn version_1_frames_are_still_read() {
         rustix::io::write(&a, bytes).expect("write");
         let mut reader = FrameReader::default();
         reader.fill(&b).expect("fill");
-        let read = reader.next::<Event>().expect("frame").expect("whole");
+        let read = reader.message::<Event>().expect("frame").expect("whole");
         assert_eq!(read.message, expected);
     }
 }
@@ -77,7 +77,7 @@ fn hostile_frames_are_errors() {
         rustix::io::write(&a, bytes).expect("write");
         let mut reader = FrameReader::default();
         reader.fill(&b).expect("fill");
-        let error = reader.next::<Request>().expect_err("hostile");
+        let error = reader.message::<Request>().expect_err("hostile");
         assert!(error.to_string().contains(text), "{error}");
     }
 }

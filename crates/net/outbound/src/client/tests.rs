@@ -170,7 +170,8 @@ fn nobody_listening_is_told_apart() {
 
 #[test]
 fn bodies_that_break_off_or_are_too_large_are_errors() {
-    let cases: [(&'static str, fn(&OutboundError) -> bool); 4] = [
+    type Case = (&'static str, fn(&OutboundError) -> bool);
+    let cases: [Case; 4] = [
         ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", |e| {
             matches!(e, OutboundError::Body { .. })
         }),

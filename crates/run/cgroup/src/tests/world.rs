@@ -11,6 +11,7 @@ use crate::{GroupPath, Hierarchies, Leaf, LeafName, Parent, V2Membership};
 
 /// Nothing that is waited for takes longer on a working machine.
 const WAIT_BOUND: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 pub(super) struct World {
     pub(super) parent: Parent,
@@ -63,6 +64,7 @@ impl Drop for World {
         for name in self.parent.leaves().unwrap_or_default() {
             if let Ok(leaf) = self.parent.open_leaf(&name) {
                 let _ = leaf.kill_all();
+                let _ = leaf.thaw();
             }
             if let Err(error) = self.parent.remove_leaf(&name) {
                 println!("{error}");
@@ -105,7 +107,12 @@ impl Inside {
     /// Its exit code, or 128 and the signal.
     pub(super) fn status(&mut self) -> i32 {
         use std::os::unix::process::ExitStatusExt;
-        let status = self.0.wait().unwrap();
+        let mut ended = None;
+        eventually("the end of the process", || {
+            ended = self.0.try_wait().unwrap();
+            ended.is_some()
+        });
+        let status = ended.unwrap();
         status
             .code()
             .unwrap_or_else(|| 128 + status.signal().unwrap())
@@ -114,8 +121,10 @@ impl Inside {
 
 impl Drop for Inside {
     fn drop(&mut self) {
+        // The world's end kills what a pause holds; here nothing is waited for
+        // without a bound.
         let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.0.try_wait();
     }
 }
 
@@ -124,6 +133,6 @@ pub(super) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + WAIT_BOUND;
     while !condition() {
         assert!(Instant::now() < deadline, "{what}: not within the bound");
-        std::thread::yield_now();
+        std::thread::sleep(LOOK_EVERY);
     }
 }

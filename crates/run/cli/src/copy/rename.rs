@@ -31,12 +31,13 @@ impl Produced {
 impl Read for Produced {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let read = self.pipe.read(out)?;
-        if read == 0 && !out.is_empty() {
-            if let Some(producer) = self.producer.take() {
-                producer
-                    .join()
-                    .unwrap_or_else(|_| Err(io::Error::other("the archive's thread panicked")))?;
-            }
+        if read == 0
+            && !out.is_empty()
+            && let Some(producer) = self.producer.take()
+        {
+            producer
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the archive's thread panicked")))?;
         }
         Ok(read)
     }

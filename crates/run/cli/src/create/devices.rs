@@ -11,7 +11,8 @@ pub(crate) fn put(parsed: &Parsed, host: &mut Map<String, Value>) -> Result<(), 
         host.insert("Devices".to_owned(), Value::Array(devices));
     }
     super::put_list(host, "DeviceCgroupRules", parsed.all("device-cgroup-rule"));
-    let lists: [(&str, &str, fn(&str) -> Result<Value, String>); 5] = [
+    type Reader = fn(&str) -> Result<Value, String>;
+    let lists: [(&str, &str, Reader); 5] = [
         ("blkio-weight-device", "BlkioWeightDevice", weight),
         ("device-read-bps", "BlkioDeviceReadBps", bytes_rate),
         ("device-write-bps", "BlkioDeviceWriteBps", bytes_rate),

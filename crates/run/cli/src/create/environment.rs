@@ -140,9 +140,8 @@ fn parse_file(
         if name.is_empty() {
             return Err(format!("no variable name on line '{line}'"));
         }
-        match value.map(str::to_owned).or_else(|| variable(name)) {
-            Some(value) => out.push(format!("{name}={value}")),
-            None => {}
+        if let Some(value) = value.map(str::to_owned).or_else(|| variable(name)) {
+            out.push(format!("{name}={value}"))
         }
     }
     Ok(out)

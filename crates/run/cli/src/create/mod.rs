@@ -291,7 +291,7 @@ fn namespaces(parsed: &Parsed, host: &mut Map<String, Value>) -> Result<(), Stri
     ];
     for (flag, field, name, known) in modes {
         let mode = parsed.text(flag);
-        if !known.contains(&mode) && !(flag == "pid" && container(mode)) {
+        if !(known.contains(&mode) || flag == "pid" && container(mode)) {
             return Err(format!("--{flag}: invalid {name} mode"));
         }
         put_text(host, field, mode);

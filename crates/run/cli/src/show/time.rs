@@ -99,12 +99,11 @@ pub(crate) fn engine_timestamp(text: &str) -> Result<String, String> {
         16 => format!("{text}:00"),
         _ => text.to_owned(),
     };
-    if text.contains('-') {
-        if let Ok(civil) = padded.parse::<jiff::civil::DateTime>() {
-            if let Ok(zoned) = civil.to_zoned(TimeZone::system()) {
-                return Ok(stamp(zoned.timestamp()));
-            }
-        }
+    if text.contains('-')
+        && let Ok(civil) = padded.parse::<jiff::civil::DateTime>()
+        && let Ok(zoned) = civil.to_zoned(TimeZone::system())
+    {
+        return Ok(stamp(zoned.timestamp()));
     }
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));

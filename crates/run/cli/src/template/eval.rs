@@ -345,10 +345,10 @@ impl Evaluator {
             return self.call(name, operands, piped, dot);
         }
         // A row's method with an argument: {{.Label "name"}}.
-        if let Operand::Field(fields) = head {
-            if !operands.is_empty() || piped.is_some() {
-                return self.method(fields, operands, piped, dot);
-            }
+        if let Operand::Field(fields) = head
+            && (!operands.is_empty() || piped.is_some())
+        {
+            return self.method(fields, operands, piped, dot);
         }
         if !operands.is_empty() || piped.is_some() {
             return Err(error("", "can't give argument to non-function"));

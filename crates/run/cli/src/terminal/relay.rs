@@ -176,10 +176,10 @@ impl Relay<'_> {
             drop(wanted);
             let is_ready = |at: Option<usize>| at.is_some_and(|at| !ready[at].is_empty());
 
-            if is_ready(signals_at) {
-                if let Some(signal) = self.signal()? {
-                    return Ok(End::Signal(signal));
-                }
+            if is_ready(signals_at)
+                && let Some(signal) = self.signal()?
+            {
+                return Ok(End::Signal(signal));
             }
             if ready[0].contains(PollFlags::OUT) && !pending.is_empty() {
                 send(&self.hijacked.stream, &mut pending).map_err(failed)?;

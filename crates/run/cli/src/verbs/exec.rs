@@ -61,13 +61,11 @@ fn exec(session: &mut Session, parsed: &Parsed) -> Outcome {
     };
     let variables = environment::variables(parsed, &surroundings).map_err(Failure::new)?;
     let keys = DetachKeys::parse(parsed.text("detach-keys")).map_err(Failure::new)?;
-    if !detach {
-        if let Err(failure) = terminal::check_tty(stdin, tty) {
-            // That there is no such container is the better answer.
-            let path = format!("/containers/{}/json", segment(name));
-            session.engine.tell(Ask::get(&path))?;
-            return Err(failure);
-        }
+    if !detach && let Err(failure) = terminal::check_tty(stdin, tty) {
+        // That there is no such container is the better answer.
+        let path = format!("/containers/{}/json", segment(name));
+        session.engine.tell(Ask::get(&path))?;
+        return Err(failure);
     }
 
     let mut body = Map::new();

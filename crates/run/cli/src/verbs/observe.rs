@@ -127,7 +127,7 @@ fn port(session: &mut Session, parsed: &Parsed) -> Outcome {
             );
         }
     }
-    out.sort_by(|a, b| natural_key(a).cmp(&natural_key(b)));
+    out.sort_by_key(|a| natural_key(a));
     if !out.is_empty() {
         session.line(&out.join("\n"));
     }

@@ -192,10 +192,9 @@ fn create_container(
             }
             if let Some(name) =
                 name.filter(|_| error.is_not_found() && parsed.text("pull") != "never")
+                && !parsed.on("quiet")
             {
-                if !parsed.on("quiet") {
-                    session.warn(&format!("Unable to find image '{name}' locally"));
-                }
+                session.warn(&format!("Unable to find image '{name}' locally"));
             }
             return Err(error.into());
         }
@@ -260,10 +259,10 @@ fn run(session: &mut Session, parsed: &Parsed) -> Outcome {
         Attachment::Detached => {}
     }
     let keys = DetachKeys::parse(parsed.text("detach-keys")).map_err(Failure::new)?;
-    if request.tty {
-        if let Some((rows, columns)) = terminal::size() {
-            request.set_console(rows, columns);
-        }
+    if request.tty
+        && let Some((rows, columns)) = terminal::size()
+    {
+        request.set_console(rows, columns);
     }
     let id = create_container(session, parsed, &request).map_err(|error| match error {
         CreateError::Engine(error) => start_failure(&error),
