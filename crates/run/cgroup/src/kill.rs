@@ -73,6 +73,7 @@ impl Leaf {
             return self.kill_one_by_one();
         }
         if self.is_frozen().unwrap_or(false) {
+            self.thaw()?;
         }
         Ok(())
     }
