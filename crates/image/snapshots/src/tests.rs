@@ -70,7 +70,7 @@ fn keeps_what_it_unpacked() {
         .unwrap();
     assert_eq!((info.bytes, info.entries, info.synced), (5, 1, false));
     assert_eq!(snapshots.info(&chain), Some(info.clone()));
-    assert_eq!(snapshots.list(), [info.clone()]);
+    assert_eq!(snapshots.list(), std::slice::from_ref(&info));
     assert_eq!(
         snapshots.usage(),
         Usage {

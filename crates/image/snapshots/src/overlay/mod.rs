@@ -13,9 +13,10 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use carrack_archive::tree;
 use carrack_oci::ErrorKind;
 use carrack_sys::mount::{ATTR_RDONLY, Depth, MountAttributes, set_attributes};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, OpenTreeFlags,
@@ -166,10 +167,14 @@ fn bind(path: &Path, attributes: u64) -> Result<OwnedFd, MountError> {
 
 /// overlayfs refuses a work directory with this mark in it.
 fn forget_volatile(work: &Path) -> Result<(), MountError> {
-    match unlinkat(CWD, work.join("work/incompat/volatile"), AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(error) => Err(failed("remove incompat/volatile", error)),
-    }
+    let told = |error| failed("remove the mark of a volatile mount", error);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let marks = match openat(CWD, work.join("work/incompat"), flags, Mode::empty()) {
+        Ok(marks) => marks,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(told(error.into())),
+    };
+    tree::remove(marks, b"volatile").map_err(|error| told(io::Error::other(error)))
 }
 
 /// One `lowerdir+` a layer, so that any number of them works; `None` where
