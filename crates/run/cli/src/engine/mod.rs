@@ -494,6 +494,96 @@ mod tests {
         assert_eq!(supported_version("no such container"), None);
     }
 
+    /// An engine that speaks 1.41 and refuses what is newer, and what it was
+    /// asked.
+    fn older_engine() -> (
+        tempfile::TempDir,
+        Engine,
+        std::thread::JoinHandle<Vec<String>>,
+    ) {
+        use std::io::{BufRead, BufReader, Write};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let server = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let mut asked = Vec::new();
+            let mut lines = BufReader::new(stream.try_clone().unwrap())
+                .lines()
+                .map_while(Result::ok);
+            while let Some(first) = lines.next() {
+                while lines.next().is_some_and(|line| !line.is_empty()) {}
+                let body = if first.contains("/v1.51/") {
+                    "{\"message\":\"client version 1.51 is too new. Maximum supported API version is 1.41\"}"
+                } else {
+                    "{}"
+                };
+                let status = if first.contains("/v1.51/") {
+                    "400 Bad Request"
+                } else {
+                    "200 OK"
+                };
+                let shown = if first.starts_with("HEAD") { "" } else { body };
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+                    body.len()
+                );
+                (&stream)
+                    .write_all(format!("{head}{shown}").as_bytes())
+                    .unwrap();
+                asked.push(first);
+            }
+            asked
+        });
+        let text = format!("unix://{}", path.display());
+        let engine = Engine::new(&host::Host { path, text });
+        (folder, engine, server)
+    }
+
+    #[test]
+    fn an_older_engine_is_met_at_its_version() {
+        let (_folder, mut engine, server) = older_engine();
+        engine.tell(Ask::get("/info")).unwrap();
+        engine.tell(Ask::post("/containers/x/start")).unwrap();
+        drop(engine);
+        assert_eq!(
+            server.join().unwrap(),
+            [
+                "GET /v1.51/info HTTP/1.1",
+                "GET /v1.41/info HTTP/1.1",
+                "POST /v1.41/containers/x/start HTTP/1.1"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_refused_head_is_asked_again_with_words() {
+        let (_folder, mut engine, server) = older_engine();
+        engine
+            .tell(Ask::head("/containers/x/archive").with("path", "/"))
+            .unwrap();
+        drop(engine);
+        assert_eq!(
+            server.join().unwrap(),
+            [
+                "HEAD /v1.51/containers/x/archive?path=%2F HTTP/1.1",
+                "GET /v1.51/_ping HTTP/1.1",
+                "GET /v1.41/_ping HTTP/1.1",
+                "HEAD /v1.41/containers/x/archive?path=%2F HTTP/1.1",
+            ]
+        );
+    }
+
+    #[test]
+    fn nobody_at_the_socket_is_said_so() {
+        let host = host::Host {
+            path: "/nonexistent".into(),
+            text: "unix:///nonexistent".to_owned(),
+        };
+        let error = Engine::new(&host).tell(Ask::get("/info")).unwrap_err();
+        assert!(matches!(error, EngineError::Unreachable { .. }), "{error}");
+    }
+
     #[test]
     fn names_and_parameters_cannot_leave_their_place() {
         assert_eq!(segment("a b?c#d"), "a%20b%3Fc%23d");

@@ -166,7 +166,9 @@ impl Relay<'_> {
             let takes_input = input == InputState::Open && pending.len() < PENDING_BYTES;
             let stdin_at = watch(&mut wanted, takes_input.then_some(stdin_fd));
             let signals_at = watch(&mut wanted, self.signals.map(|signals| signals.fd.as_fd()));
-            let ended_at = watch(&mut wanted, self.ended);
+            // Where output comes, its end is what counts: watching for the
+            // container's as well would spin between the two.
+            let ended_at = watch(&mut wanted, self.ended.filter(|_| !self.output));
             match poll(&mut wanted, None) {
                 Ok(_) => {}
                 Err(rustix::io::Errno::INTR) => continue,
@@ -222,7 +224,7 @@ impl Relay<'_> {
                 let _ = self.hijacked.stream.shutdown(Shutdown::Write);
                 input = InputState::Closed;
             }
-            if !self.output && is_ready(ended_at) {
+            if is_ready(ended_at) {
                 return Ok(End::Closed);
             }
         }

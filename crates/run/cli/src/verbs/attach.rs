@@ -27,7 +27,7 @@ pub(super) static ATTACH: Verb = Verb {
     names: &["container attach", "attach"],
     place: Place::Plain,
     usage: "[OPTIONS] CONTAINER",
-    about: "Attach this terminal to a running container",
+    about: "Connect this terminal to a running container",
     arity: Arity::Exactly(1),
     order: Order::Mixed,
     flags: &[("Options", FLAGS)],

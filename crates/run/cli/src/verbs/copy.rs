@@ -28,7 +28,7 @@ pub(super) static CP: Verb = Verb {
     names: &["container cp", "cp"],
     place: Place::Plain,
     usage: "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tcarrack cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
-    about: "Copy files/folders between a container and the local filesystem",
+    about: "Copy files out of a container or into it",
     arity: Arity::Exactly(2),
     order: Order::Mixed,
     flags: &[(

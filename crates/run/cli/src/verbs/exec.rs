@@ -44,7 +44,7 @@ pub(super) static EXEC: Verb = Verb {
     names: &["container exec", "exec"],
     place: Place::Common,
     usage: "[OPTIONS] CONTAINER COMMAND [ARG...]",
-    about: "Execute a command in a running container",
+    about: "Run a further command in a running container",
     arity: Arity::AtLeast(2),
     order: Order::OptionsFirst,
     flags: &[("Options", FLAGS)],

@@ -42,7 +42,7 @@ pub(super) static HISTORY: Verb = Verb {
     names: &["image history", "history"],
     place: Place::Plain,
     usage: "[OPTIONS] IMAGE",
-    about: "Show the history of an image",
+    about: "Show how an image came to be, layer by layer",
     arity: Arity::Exactly(1),
     order: Order::Mixed,
     flags: &[(
@@ -67,7 +67,7 @@ pub(super) static TAG: Verb = Verb {
     names: &["image tag", "tag"],
     place: Place::Plain,
     usage: "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
-    about: "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+    about: "Give an image another name",
     arity: Arity::Exactly(2),
     order: Order::Mixed,
     flags: &[],
@@ -78,7 +78,7 @@ pub(super) static RMI: Verb = Verb {
     names: &["image rm", "image remove", "rmi"],
     place: Place::Plain,
     usage: "[OPTIONS] IMAGE [IMAGE...]",
-    about: "Remove one or more images",
+    about: "Remove images, or names of theirs",
     arity: Arity::AtLeast(1),
     order: Order::Mixed,
     flags: &[(

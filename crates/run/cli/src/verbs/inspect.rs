@@ -35,7 +35,7 @@ pub(super) static INSPECT: Verb = Verb {
     names: &["inspect"],
     place: Place::Plain,
     usage: "[OPTIONS] NAME|ID [NAME|ID...]",
-    about: "Return low-level information on containers, images, volumes and networks",
+    about: "Show all that is known of a container, image, volume or network",
     arity: Arity::AtLeast(1),
     order: Order::Mixed,
     flags: &[(
@@ -56,7 +56,7 @@ pub(super) static INSPECT: Verb = Verb {
 pub(super) static CONTAINER_INSPECT: Verb = verb(
     &["container inspect"],
     "[OPTIONS] CONTAINER [CONTAINER...]",
-    "Display detailed information on one or more containers",
+    "Show all that is known of containers",
     &[("Options", &[FORMAT, SIZE])],
     |session, parsed| {
         show(session, parsed, |session, name| {
@@ -68,7 +68,7 @@ pub(super) static CONTAINER_INSPECT: Verb = verb(
 pub(super) static IMAGE_INSPECT: Verb = verb(
     &["image inspect"],
     "[OPTIONS] IMAGE [IMAGE...]",
-    "Display detailed information on one or more images",
+    "Show all that is known of images",
     &[(
         "Options",
         &[
@@ -86,7 +86,7 @@ pub(super) static IMAGE_INSPECT: Verb = verb(
 pub(super) static NETWORK_INSPECT: Verb = verb(
     &["network inspect"],
     "[OPTIONS] NETWORK [NETWORK...]",
-    "Display detailed information on one or more networks",
+    "Show all that is known of networks",
     &[(
         "Options",
         &[
@@ -104,7 +104,7 @@ pub(super) static NETWORK_INSPECT: Verb = verb(
 pub(super) static VOLUME_INSPECT: Verb = verb(
     &["volume inspect"],
     "[OPTIONS] VOLUME [VOLUME...]",
-    "Display detailed information on one or more volumes",
+    "Show all that is known of volumes",
     &[("Options", &[FORMAT])],
     |session, parsed| {
         show(session, parsed, |session, name| {

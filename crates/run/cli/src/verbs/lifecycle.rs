@@ -48,7 +48,7 @@ const SEVERAL_PLAIN: &str = "CONTAINER [CONTAINER...]";
 pub(super) static STOP: Verb = verb(
     &["container stop", "stop"],
     SEVERAL,
-    "Stop one or more running containers",
+    "Ask running containers to stop, then kill them",
     &[("Options", STOP_FLAGS)],
     |session, parsed| stop_or_restart(session, parsed, "stop"),
 );
@@ -56,7 +56,7 @@ pub(super) static STOP: Verb = verb(
 pub(super) static RESTART: Verb = verb(
     &["container restart", "restart"],
     SEVERAL,
-    "Restart one or more containers",
+    "Stop containers and start them again",
     &[("Options", STOP_FLAGS)],
     |session, parsed| stop_or_restart(session, parsed, "restart"),
 );
@@ -64,7 +64,7 @@ pub(super) static RESTART: Verb = verb(
 pub(super) static KILL: Verb = verb(
     &["container kill", "kill"],
     SEVERAL,
-    "Kill one or more running containers",
+    "Send a signal to running containers, KILL if none is named",
     &[(
         "Options",
         &[letter("signal", 's', STRING, "Signal to send")],
@@ -86,7 +86,7 @@ pub(super) static KILL: Verb = verb(
 pub(super) static PAUSE: Verb = verb(
     &["container pause", "pause"],
     SEVERAL_PLAIN,
-    "Pause all processes within one or more containers",
+    "Freeze all processes of containers",
     &[],
     |session, parsed| {
         each(session, parsed, |session, name| {
@@ -98,7 +98,7 @@ pub(super) static PAUSE: Verb = verb(
 pub(super) static UNPAUSE: Verb = verb(
     &["container unpause", "unpause"],
     SEVERAL_PLAIN,
-    "Unpause all processes within one or more containers",
+    "Let frozen containers go on",
     &[],
     |session, parsed| {
         each(session, parsed, |session, name| {
@@ -110,7 +110,7 @@ pub(super) static UNPAUSE: Verb = verb(
 pub(super) static RM: Verb = verb(
     &["container rm", "container remove", "rm"],
     SEVERAL,
-    "Remove one or more containers",
+    "Remove containers",
     &[(
         "Options",
         &[
@@ -131,7 +131,7 @@ pub(super) static RENAME: Verb = Verb {
     names: &["container rename", "rename"],
     place: Place::Plain,
     usage: "CONTAINER NEW_NAME",
-    about: "Rename a container",
+    about: "Give a container another name",
     arity: Arity::Exactly(2),
     order: Order::Mixed,
     flags: &[],
@@ -141,7 +141,7 @@ pub(super) static RENAME: Verb = Verb {
 pub(super) static WAIT: Verb = verb(
     &["container wait", "wait"],
     SEVERAL_PLAIN,
-    "Block until one or more containers stop, then print their exit codes",
+    "Wait until containers end and print their exit codes",
     &[],
     wait,
 );
@@ -187,7 +187,7 @@ static UPDATE_FLAGS: &[Flag] = &[
 pub(super) static UPDATE: Verb = verb(
     &["container update", "update"],
     SEVERAL,
-    "Update configuration of one or more containers",
+    "Change limits and restart policies of containers",
     &[("Options", UPDATE_FLAGS)],
     update,
 );

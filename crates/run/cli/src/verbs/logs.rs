@@ -16,7 +16,7 @@ pub(super) static LOGS: Verb = Verb {
     names: &["container logs", "logs"],
     place: Place::Plain,
     usage: "[OPTIONS] CONTAINER",
-    about: "Fetch the logs of a container",
+    about: "Show what a container has printed",
     arity: Arity::Exactly(1),
     order: Order::Mixed,
     flags: &[(

@@ -19,6 +19,7 @@ mod start;
 mod stats;
 mod system;
 mod transfer;
+mod usage;
 mod volumes;
 
 use serde_json::Value;
@@ -122,7 +123,7 @@ pub(crate) static VERBS: &[&Verb] = &[
     &volumes::VOLUME_CREATE,
     &volumes::VOLUME_LS,
     &volumes::VOLUME_RM,
-    &system::DF,
+    &usage::DF,
 ];
 
 /// Management commands, and what they manage.

@@ -34,13 +34,13 @@ const fn verb(
 
 pub(super) static CONTAINER_PRUNE: Verb = verb(
     &["container prune"],
-    "Remove all stopped containers",
+    "Remove containers that are stopped",
     &[("Options", &[FILTERED, FORCE])],
     |session, parsed| one(session, parsed, Kind::Containers),
 );
 pub(super) static IMAGE_PRUNE: Verb = verb(
     &["image prune"],
-    "Remove unused images",
+    "Remove images that no container uses",
     &[(
         "Options",
         &[
@@ -58,13 +58,13 @@ pub(super) static IMAGE_PRUNE: Verb = verb(
 );
 pub(super) static NETWORK_PRUNE: Verb = verb(
     &["network prune"],
-    "Remove all unused networks",
+    "Remove networks that no container uses",
     &[("Options", &[FILTERED, FORCE])],
     |session, parsed| one(session, parsed, Kind::Networks),
 );
 pub(super) static VOLUME_PRUNE: Verb = verb(
     &["volume prune"],
-    "Remove unused local volumes",
+    "Remove volumes that no container uses",
     &[(
         "Options",
         &[
@@ -82,7 +82,7 @@ pub(super) static VOLUME_PRUNE: Verb = verb(
 );
 pub(super) static SYSTEM_PRUNE: Verb = verb(
     &["system prune"],
-    "Remove unused data",
+    "Remove what nothing uses",
     &[(
         "Options",
         &[

@@ -38,7 +38,7 @@ pub(super) static RUN: Verb = Verb {
     names: &["container run", "run"],
     place: Place::Common,
     usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
-    about: "Create and run a new container from an image",
+    about: "Make a container from an image and run it",
     arity: Arity::AtLeast(1),
     order: Order::OptionsFirst,
     flags: &[
@@ -56,7 +56,7 @@ pub(super) static CREATE: Verb = Verb {
     names: &["container create", "create"],
     place: Place::Plain,
     usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
-    about: "Create a new container",
+    about: "Make a container without starting it",
     arity: Arity::AtLeast(1),
     order: Order::OptionsFirst,
     flags: &[

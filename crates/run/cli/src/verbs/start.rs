@@ -35,7 +35,7 @@ pub(super) static START: Verb = Verb {
     names: &["container start", "start"],
     place: Place::Plain,
     usage: "[OPTIONS] CONTAINER [CONTAINER...]",
-    about: "Start one or more stopped containers",
+    about: "Start containers that are stopped",
     arity: Arity::AtLeast(1),
     order: Order::Mixed,
     flags: &[("Options", FLAGS)],

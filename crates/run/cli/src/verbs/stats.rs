@@ -23,7 +23,7 @@ pub(super) static STATS: Verb = Verb {
     names: &["container stats", "stats"],
     place: Place::Plain,
     usage: "[OPTIONS] [CONTAINER...]",
-    about: "Display a live stream of container(s) resource usage statistics",
+    about: "Show what containers use, as it changes",
     arity: Arity::AtLeast(0),
     order: Order::Mixed,
     flags: &[(

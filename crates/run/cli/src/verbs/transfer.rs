@@ -20,7 +20,7 @@ pub(super) static LOAD: Verb = Verb {
     names: &["image load", "load"],
     place: Place::Plain,
     usage: "[OPTIONS]",
-    about: "Load an image from a tar archive or STDIN",
+    about: "Load images from an archive",
     arity: Arity::None,
     order: Order::Mixed,
     flags: &[(
@@ -43,7 +43,7 @@ pub(super) static IMPORT: Verb = Verb {
     names: &["image import", "import"],
     place: Place::Plain,
     usage: "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
-    about: "Import the contents from a tarball to create a filesystem image",
+    about: "Make an image of the files in an archive",
     arity: Arity::AtLeast(1),
     order: Order::Mixed,
     flags: &[(
@@ -66,7 +66,7 @@ pub(super) static SAVE: Verb = Verb {
     names: &["image save", "save"],
     place: Place::Plain,
     usage: "[OPTIONS] IMAGE [IMAGE...]",
-    about: "Save one or more images to a tar archive (streamed to STDOUT by default)",
+    about: "Write images to an archive",
     arity: Arity::AtLeast(1),
     order: Order::Mixed,
     flags: &[(

@@ -18,7 +18,7 @@ pub(super) static VOLUME_CREATE: Verb = Verb {
     names: &["volume create"],
     place: Place::Managed,
     usage: "[OPTIONS] [VOLUME]",
-    about: "Create a volume",
+    about: "Make a volume",
     arity: Arity::AtMost(1),
     order: Order::Mixed,
     flags: &[(
@@ -65,7 +65,7 @@ pub(super) static VOLUME_RM: Verb = Verb {
     names: &["volume rm", "volume remove"],
     place: Place::Managed,
     usage: "[OPTIONS] VOLUME [VOLUME...]",
-    about: "Remove one or more volumes",
+    about: "Remove volumes",
     arity: Arity::AtLeast(1),
     order: Order::Mixed,
     flags: &[(
