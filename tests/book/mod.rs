@@ -10,7 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use carrack_tests::harness::{images, inventory, tests_dir};
-use carrack_tests::{Engine, Inventory, Kind, shared, skipped};
+use carrack_tests::{Engine, Inventory, Kind, Options, own, skipped};
 
 /// Pages that may have commands which no test runs.
 const WITH_OTHERS: [&str; 2] = ["installing", "first-steps"];
@@ -32,7 +32,8 @@ fn page(name: &str) {
         return;
     }
     let text = fs::read_to_string(book().join(format!("{name}.md"))).unwrap();
-    let mut engine = shared();
+    // Of its own: a page lists all images there are.
+    let mut engine = own(Options::default());
     engine.image("busybox");
     let before = Inventory::at_rest(&engine);
     fs::copy(
@@ -46,7 +47,7 @@ fn page(name: &str) {
         .collect();
     engine.sweep();
     engine.clear_scratch().unwrap();
-    engine.image("busybox");
+    engine.reset_images(&["busybox".to_owned()]);
     assert!(
         wrong.is_empty(),
         "docs/book/src/{name}.md\n{}\n{}",

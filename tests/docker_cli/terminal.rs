@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use carrack_tests::{Inventory, Shared, shared};
+use carrack_tests::{Inventory, Shared, shared, until};
 
 /// Longest wait for something to be shown.
 const BOUND: Duration = Duration::from_secs(10);
@@ -28,6 +28,10 @@ fn a_shell_on_a_terminal() {
         terminal.expect("isterm", BOUND);
         // A program that is interrupted ends, the shell goes on.
         terminal.send("sleep 1000\n").unwrap();
+        until("the program runs", BOUND, || {
+            let out = engine.sh("docker exec term pidof sleep");
+            if out.code == 0 { Ok(()) } else { Err(out.stderr) }
+        });
         terminal.send("\x03").unwrap();
         terminal.send("echo co''de $?\n").unwrap();
         terminal.expect("code 130", BOUND);

@@ -63,7 +63,17 @@ impl Inventory {
         let keys: BTreeSet<_> = self.0.keys().chain(before.0.keys()).collect();
         let count = |of: &Self, key| of.0.get(key).copied().unwrap_or(0);
         keys.into_iter()
-            .filter(|key| count(self, key) != count(before, key))
+            .filter(|key| {
+                let (now, then) = (count(self, key), count(before, key));
+                // Sandboxes are destroyed in batches: what was still waiting for
+                // that before may be gone now. More is never right.
+                now > then
+                    || now < then
+                        && !matches!(
+                            key.0,
+                            "netns" | "link" | "process" | "cgroup" | "descriptor of the daemon"
+                        )
+            })
             .map(|key| {
                 format!(
                     "{}: {} ({} → {})",

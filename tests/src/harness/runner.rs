@@ -51,8 +51,8 @@ fn run(engine: &mut Engine, case: &Case) -> Option<String> {
     if let Err(e) = engine.clear_scratch() {
         return Some(format!("0: clearing the case's directory: {e:#}"));
     }
-    for image in &loaded {
-        engine.image(image);
+    if case.steps.iter().any(|s| changes_images(&s.command)) {
+        engine.reset_images(&loaded);
     }
     if !failed.is_empty() {
         let log = engine.log_tail();
@@ -63,6 +63,20 @@ fn run(engine: &mut Engine, case: &Case) -> Option<String> {
     }
     let left = Inventory::settled(engine, &before);
     (!left.is_empty()).then(|| format!("0: left behind:\n  {}", left.join("\n  ")))
+}
+
+/// Whether a command may leave the store of images in another state.
+fn changes_images(command: &str) -> bool {
+    [
+        "load",
+        "rmi",
+        "image prune",
+        "system prune",
+        "import",
+        "docker tag",
+    ]
+    .iter()
+    .any(|verb| command.contains(verb))
 }
 
 /// What is wrong with the step, or nothing; tries again within its bound.

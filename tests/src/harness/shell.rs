@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::wait::until;
+
+/// How long a stream may be silent after its command has ended.
+const STREAM_BOUND: Duration = Duration::from_secs(2);
 
 /// What a command left behind.
 #[derive(Debug, Clone)]
@@ -58,13 +62,37 @@ pub fn finish(mut command: Command, stdin: &str) -> Result<Output> {
         // A command that reads nothing closes its end: not an error here.
         let _closed = input.write_all(text.as_bytes());
     });
-    let out = child.wait_with_output()?;
+    let stdout = read_aside(child.stdout.take().context("no standard output")?);
+    let stderr = read_aside(child.stderr.take().context("no standard error")?);
+    let status = child.wait()?;
     drop(writer.join());
+    // What it left in the background may hold its streams for ever.
+    let text = |from: Receiver<Vec<u8>>| {
+        let mut bytes = Vec::new();
+        while let Ok(more) = from.recv_timeout(STREAM_BOUND) {
+            bytes.extend(more);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
     Ok(Output {
-        code: out.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&out.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&out.stderr).into_owned(),
+        code: status.code().unwrap_or(-1),
+        stdout: text(stdout),
+        stderr: text(stderr),
     })
+}
+
+/// Reads a stream on a thread of its own, to its end.
+fn read_aside(mut stream: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut buf = vec![0; 1 << 16];
+        while let Ok(n @ 1..) = stream.read(&mut buf) {
+            if sender.send(buf[..n].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 /// A command with a terminal as its three standard streams.
