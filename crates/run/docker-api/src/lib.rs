@@ -20,6 +20,8 @@ mod json;
 mod query;
 mod routes;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod version;
 mod wire;
 

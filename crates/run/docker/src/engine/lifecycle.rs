@@ -122,11 +122,20 @@ impl Engine {
     ) -> Result<()> {
         self.note_stopped_by_hand(slot).await?;
         let was_waiting = slot.cancel_restart();
-        match self.containers.stop(&slot.id, signal, timeout_s).await {
-            Ok(()) => {
-                self.container_event(&slot.id, &slot.record(), "stop", &[]);
-                Ok(())
-            }
+        if self.is_active(slot) {
+            let number = signal
+                .or_else(|| self.stop_signal(slot))
+                .unwrap_or_default();
+            let number = number.to_string();
+            self.container_event(&slot.id, &slot.record(), "kill", &[("signal", &number)]);
+            slot.tell_after_exit(Some("stop"));
+        }
+        let stopped = self.containers.stop(&slot.id, signal, timeout_s).await;
+        if stopped.is_err() {
+            slot.tell_after_exit(None);
+        }
+        match stopped {
+            Ok(()) => Ok(()),
             Err(carrack_containers::Error::NotRunning(_)) if was_waiting => Ok(()),
             Err(carrack_containers::Error::NotRunning(_)) => Err(Error::NotModified("stopped")),
             Err(error) => Err(error.into()),
@@ -163,9 +172,12 @@ impl Engine {
             Ok(()) | Err(Error::NotModified(_)) => {}
             Err(error) => return Err(error),
         }
-        self.start(slot.id.as_str()).await?;
-        self.container_event(&slot.id, &slot.record(), "restart", &[]);
-        Ok(())
+        slot.tell_after_start(Some("restart"));
+        let started = self.start(slot.id.as_str()).await;
+        if started.is_err() {
+            slot.tell_after_start(None);
+        }
+        started
     }
 
     /// Sends a signal; SIGKILL unless one is named.
@@ -177,10 +189,12 @@ impl Engine {
             self.note_stopped_by_hand(&slot).await?;
             slot.cancel_restart();
         }
-        self.containers.kill(&slot.id, signal).await?;
-        let number = signal.to_string();
-        self.container_event(&slot.id, &slot.record(), "kill", &[("signal", &number)]);
-        Ok(())
+        if self.is_active(&slot) {
+            // Before the end that it may be, whose event follows.
+            let number = signal.to_string();
+            self.container_event(&slot.id, &slot.record(), "kill", &[("signal", &number)]);
+        }
+        Ok(self.containers.kill(&slot.id, signal).await?)
     }
 
     fn stop_signal(&self, slot: &Slot) -> Option<i32> {

@@ -29,6 +29,10 @@ struct Inner {
     record: Arc<Record>,
     backoff: Backoff,
     pending: Option<AbortHandle>,
+    /// What is told once the next end was: a stop's event follows its die.
+    after_exit: Option<&'static str>,
+    /// Likewise after the next start.
+    after_start: Option<&'static str>,
     execs: HashMap<String, ExecOptions>,
 }
 
@@ -50,6 +54,8 @@ impl Slot {
                 record: Arc::new(record),
                 backoff,
                 pending: None,
+                after_exit: None,
+                after_start: None,
                 execs: HashMap::new(),
             }),
         })
@@ -109,6 +115,24 @@ impl Slot {
     /// Somebody started it: restarts are counted anew.
     pub(super) fn reset_backoff(&self) {
         self.lock().backoff = Backoff::default();
+    }
+
+    /// Has `action` told after the next end, or nothing.
+    pub(super) fn tell_after_exit(&self, action: Option<&'static str>) {
+        self.lock().after_exit = action;
+    }
+
+    /// Likewise after the next start.
+    pub(super) fn tell_after_start(&self, action: Option<&'static str>) {
+        self.lock().after_start = action;
+    }
+
+    pub(super) fn take_after_exit(&self) -> Option<&'static str> {
+        self.lock().after_exit.take()
+    }
+
+    pub(super) fn take_after_start(&self) -> Option<&'static str> {
+        self.lock().after_start.take()
     }
 
     pub(super) fn add_exec(&self, exec: String, options: ExecOptions) {

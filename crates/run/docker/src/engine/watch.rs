@@ -57,6 +57,9 @@ impl Engine {
                 self.network_event(&event.id, "connect");
                 self.volume_events(&event.id, &record, "mount");
                 tell("start", &[]);
+                if let Some(action) = slot.take_after_start() {
+                    tell(action, &[]);
+                }
             }
             ContainerEventKind::Exited {
                 code,
@@ -71,6 +74,9 @@ impl Engine {
                 );
                 self.network_event(&event.id, "disconnect");
                 self.volume_events(&event.id, &record, "unmount");
+                if let Some(action) = slot.take_after_exit() {
+                    tell(action, &[]);
+                }
                 if !requested {
                     self.restart_after(&slot, *code, Duration::from_millis(*ran_ms));
                 }
