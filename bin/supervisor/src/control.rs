@@ -21,12 +21,21 @@ struct Link {
 }
 
 /// All connections of daemons; there is one, but for the moment of a restart.
-#[derive(Default)]
 pub(crate) struct Control {
     links: BTreeMap<Token, Link>,
+    /// The listener's.
+    listening: Token,
 }
 
 impl Control {
+    pub(crate) fn new(events: &mut EventLoop, listener: &OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(listener, true)?;
+        Ok(Self {
+            links: BTreeMap::new(),
+            listening: events.watch(listener, Role::Listener, Interest::READ)?,
+        })
+    }
+
     pub(crate) fn add(&mut self, events: &mut EventLoop, socket: OwnedFd) -> io::Result<Token> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         let token = events.watch(&socket, Role::Control, Interest::READ)?;
@@ -41,14 +50,30 @@ impl Control {
         Ok(token)
     }
 
-    /// Takes a new connection; only root may be on the other side.
-    pub(crate) fn accept(&mut self, events: &mut EventLoop, listener: &OwnedFd) -> Option<Token> {
-        let socket = rustix::net::accept_with(listener, SocketFlags::CLOEXEC).ok()?;
-        let peer = rustix::net::sockopt::socket_peercred(&socket).ok()?;
-        if !peer.uid.is_root() {
-            return None;
+    /// Takes a new connection; only root may be on the other side. An error
+    /// means that no descriptor is free.
+    pub(crate) fn accept(
+        &mut self,
+        events: &mut EventLoop,
+        listener: &OwnedFd,
+    ) -> io::Result<Option<Token>> {
+        let socket = match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
+            Ok(socket) => socket,
+            Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
+            // It left again.
+            Err(_) => return Ok(None),
+        };
+        match rustix::net::sockopt::socket_peercred(&socket) {
+            Ok(peer) if peer.uid.is_root() => self.add(events, socket).map(Some),
+            _ => Ok(None),
         }
-        self.add(events, socket).ok()
+    }
+
+    /// Listens for daemons, or does not.
+    pub(crate) fn listen(&self, events: &EventLoop, listener: &OwnedFd, interest: Interest) {
+        events.change(listener, self.listening, interest);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -137,6 +137,20 @@ impl EventLoop {
         );
     }
 
+    /// Stops watching for a while; unlike no interest at all, which the end of
+    /// the other side breaks again and again.
+    pub(crate) fn pause(&self, fd: impl AsFd) {
+        let _not_watched = epoll::delete(&self.epoll, fd);
+    }
+
+    /// Watches again.
+    pub(crate) fn resume(&self, fd: impl AsFd, token: Token, interest: Interest) {
+        let data = EventData::new_u64(token.0);
+        // Fails only for want of kernel memory; the descriptor is then seen no
+        // more, and its program's end is all that is left to learn.
+        let _starved = epoll::add(&self.epoll, fd, data, interest.flags());
+    }
+
     pub(crate) fn forget(&mut self, fd: impl AsFd, token: Token) {
         let _not_watched = epoll::delete(&self.epoll, fd);
         self.roles.remove(&token);

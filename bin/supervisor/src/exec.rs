@@ -6,29 +6,33 @@
 //! killed with the container does the work, and no global lock is taken.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use carrack_runtime::apply;
 use carrack_runtime::plan::{Failure, ProcessPlan};
 use carrack_sys::process::{CloneArgs, Cloned};
-use rustix::process::{DumpableBehavior, WaitId, WaitIdOptions};
 use rustix::thread::ThreadNameSpaceType;
 
-use crate::init::{self, ChannelReport, NEWTIME, NEWUSER, PipeEnds, Word};
+use crate::init::{self, ChannelReport, NEWUSER, PipeEnds, Word};
 
 /// An exec under way, seen from the supervisor.
 pub(crate) struct Launched {
     pub(crate) channel: UnixStream,
     pub(crate) pipes: PipeEnds,
+    /// The process in between. It ends by itself at once, unless the container
+    /// is paused meanwhile, so nobody waits for it before it is over.
+    pub(crate) between: OwnedFd,
 }
 
 /// What an exec joins.
 pub(crate) struct Joining<'a> {
     /// The container's init.
     pub(crate) pidfd: &'a OwnedFd,
-    /// Namespaces made for the container, `CLONE_NEW…` bits.
-    pub(crate) made: u64,
+    /// Namespaces that are the container's own, `CLONE_NEW…` bits.
+    pub(crate) own: u64,
+    /// The OOM killer's preference, if it is not the supervisor's.
+    pub(crate) oom_score: Option<i32>,
     /// Its cgroup leaf's files.
     pub(crate) attach: &'a [OwnedFd],
     /// Its cgroup v2 directory.
@@ -46,11 +50,10 @@ pub(crate) fn launch(plan: &ProcessPlan, joining: &Joining<'_>) -> io::Result<La
     match carrack_sys::process::clone3(&args)? {
         Cloned::Parent { pidfd, .. } => {
             drop((theirs, streams));
-            // It only joins and forks: about half a millisecond.
-            rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)?;
             Ok(Launched {
                 channel: ours,
                 pipes,
+                between: pidfd,
             })
         }
         Cloned::Child => {
@@ -63,16 +66,21 @@ pub(crate) fn launch(plan: &ProcessPlan, joining: &Joining<'_>) -> io::Result<La
     }
 }
 
+/// Joins all, then forks. Nothing of the supervisor's but the channel may be
+/// open in the child: from its first moment the container's programs see it.
 fn enter(
     plan: &ProcessPlan,
     joining: &Joining<'_>,
     channel: &UnixStream,
     streams: &init::StandardStreams,
 ) -> Result<(), Failure> {
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .map_err(|errno| init::failure("protect the exec", errno.raw_os_error()))?;
+    if let Some(score) = joining.oom_score {
+        init::set_oom_score(None, score)?;
+    }
     init::attach_self(joining.attach)?;
     join_all(joining)?;
+    init::keep_only(channel, streams)
+        .map_err(|error| init::io_failure("close the supervisor's descriptors", &error))?;
     let args = CloneArgs {
         flags: libc::CLONE_PARENT as u64,
         into_cgroup: None,
@@ -82,7 +90,7 @@ fn enter(
     {
         Cloned::Parent { pid, .. } => init::say(channel, &Word::Pid(pid)),
         Cloned::Child => {
-            let failure = run(plan, joining, channel, streams);
+            let failure = run(plan, joining, channel);
             let _supervisor_gone = init::say(channel, &Word::Failed(failure));
             carrack_sys::process::exit_now(1)
         }
@@ -90,29 +98,15 @@ fn enter(
 }
 
 fn join_all(joining: &Joining<'_>) -> Result<(), Failure> {
-    let mut kinds = ThreadNameSpaceType::MOUNT
-        | ThreadNameSpaceType::PROCESS_ID
-        | ThreadNameSpaceType::NETWORK
-        | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
-        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
-        | ThreadNameSpaceType::CONTROL_GROUP;
-    kinds.set(ThreadNameSpaceType::USER, joining.made & NEWUSER != 0);
-    kinds.set(ThreadNameSpaceType::TIME, joining.made & NEWTIME != 0);
+    // The bits are those of clone(2).
+    let bits = u32::try_from(joining.own).unwrap_or(0);
+    let kinds = ThreadNameSpaceType::from_bits_truncate(bits);
     rustix::thread::move_into_thread_name_spaces(joining.pidfd.as_fd(), kinds)
         .map_err(|errno| init::failure("join the container's namespaces", errno.raw_os_error()))
 }
 
-fn run(
-    plan: &ProcessPlan,
-    joining: &Joining<'_>,
-    channel: &UnixStream,
-    streams: &init::StandardStreams,
-) -> Failure {
-    debug_assert!(channel.as_raw_fd() > 2);
-    if let Err(error) = init::keep_only(channel, streams) {
-        return init::io_failure("close the supervisor's descriptors", &error);
-    }
-    if joining.made & NEWUSER != 0
+fn run(plan: &ProcessPlan, joining: &Joining<'_>, channel: &UnixStream) -> Failure {
+    if joining.own & NEWUSER != 0
         && let Err(failure) = init::become_root_inside()
     {
         return failure;

@@ -1,19 +1,26 @@
 //! The parked init: a fork of the supervisor in the new namespaces.
 //!
+//! It is made by [`crate::park`], dumpable by nobody like the supervisor itself:
+//! where a container joins the process ids of another one, that one's programs
+//! see it. One with CAP_SYS_PTRACE in the host's user namespace may still look
+//! into it, as into any process that it sees.
+//!
 //! Supervisor and init speak over a channel that closes at exec, so its end
 //! without a report means that the user's program runs.
 
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use carrack_runtime::apply::{self, Report};
 use carrack_runtime::plan::{Failure, Plan};
 use carrack_supervision::{FrameReader, Prepare, Received};
 use carrack_sys::descriptors::{self, Closing};
-use carrack_sys::process::{CloneArgs, Cloned};
-use rustix::process::{DumpableBehavior, Signal};
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
+
+use crate::park::Parking;
 
 /// From the supervisor to its init.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,6 +29,14 @@ pub(crate) enum Order {
     Mapped,
     /// Become a container. Descriptors: the plan's.
     Become(Box<Plan>),
+}
+
+/// An [`Order`] to send, with the same bytes, of a plan that stays here.
+#[derive(Debug, Serialize)]
+pub(crate) enum OrderToSend<'a> {
+    #[expect(dead_code, reason = "keeps the variants' numbers")]
+    Mapped,
+    Become(&'a Plan),
 }
 
 /// From an init or an exec to the supervisor.
@@ -82,68 +97,13 @@ pub(crate) fn pipes() -> io::Result<(StandardStreams, PipeEnds)> {
     ))
 }
 
-/// Makes the namespaces and parks an init in them.
-///
-/// `joined` are the namespace files of `prepare.joined`, `attach` the cgroup
-/// files, `born_in` a cgroup v2 directory.
-pub(crate) fn park(
-    prepare: &Prepare,
-    joined: &[OwnedFd],
-    attach: &[OwnedFd],
-    born_in: Option<BorrowedFd<'_>>,
-) -> io::Result<Init> {
-    let (ours, theirs) = UnixStream::pair()?;
-    let (streams, pipes) = pipes()?;
-    // A process id or time namespace is entered by children alone, so the
-    // supervisor itself joins or makes it ahead of the fork; it stays outside.
-    for (bit, namespace) in prepare.joined.iter().zip(joined) {
-        if is_for_children(*bit) {
-            join(namespace, *bit)?;
-        }
-    }
-    let mut made = prepare.namespaces.made;
-    if made & NEWTIME != 0 {
-        carrack_sys::process::unshare(NEWTIME)?;
-        std::fs::write("/proc/self/timens_offsets", &prepare.time_offsets)?;
-        made &= !NEWTIME;
-    }
-    let args = CloneArgs {
-        flags: made,
-        into_cgroup: born_in,
-    };
-    match carrack_sys::process::clone3(&args)? {
-        Cloned::Parent { pid, pidfd } => {
-            drop((theirs, streams));
-            if made & NEWUSER != 0 {
-                write_maps(pid, prepare)?;
-                carrack_supervision::send(&ours, &Order::Mapped, &[]).map_err(io::Error::other)?;
-            }
-            Ok(Init {
-                pid,
-                pidfd,
-                channel: ours,
-                pipes: Some(pipes),
-            })
-        }
-        Cloned::Child => {
-            drop((ours, pipes));
-            let failure = wait_parked(prepare, joined, attach, &theirs, streams);
-            let _supervisor_gone = carrack_supervision::send(&theirs, &Word::Failed(failure), &[]);
-            carrack_sys::process::exit_now(1)
-        }
-    }
-}
-
 pub(crate) const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
-pub(crate) const NEWPID: u64 = libc::CLONE_NEWPID as u64;
+pub(crate) const NEWNS: u64 = libc::CLONE_NEWNS as u64;
 /// `CLONE_NEWTIME` of `<linux/sched.h>`; libc has it for some targets alone.
 pub(crate) const NEWTIME: u64 = 0x80;
 
-fn is_for_children(bit: u64) -> bool {
-    bit == NEWPID || bit == NEWTIME
-}
-
-fn write_maps(pid: i32, prepare: &Prepare) -> io::Result<()> {
+/// Gives a new user namespace its maps.
+pub(crate) fn write_maps(pid: i32, prepare: &Prepare) -> io::Result<()> {
     for (name, lines) in [("uid_map", &prepare.uid_map), ("gid_map", &prepare.gid_map)] {
         std::fs::OpenOptions::new()
             .write(true)
@@ -209,60 +169,43 @@ pub(crate) fn keep_only(channel: &UnixStream, streams: &StandardStreams) -> io::
     descriptors::close_from(kept + 1, Closing::Now)
 }
 
-fn wait_parked(
-    prepare: &Prepare,
-    joined: &[OwnedFd],
-    attach: &[OwnedFd],
+/// The init up to its end; returns only when it failed.
+pub(crate) fn wait_parked(
+    parking: &Parking<'_>,
     channel: &UnixStream,
-    streams: StandardStreams,
+    streams: &StandardStreams,
 ) -> Failure {
-    // User first: it gives the rights to join what belongs to it.
-    let mut joins: Vec<_> = prepare.joined.iter().zip(joined).collect();
-    joins.sort_by_key(|(bit, _)| **bit != NEWUSER);
-    for (bit, namespace) in joins {
-        if !is_for_children(*bit)
-            && let Err(error) = join(namespace, *bit)
-        {
-            return io_failure("join a namespace", &error);
-        }
-    }
-    if let Err(failure) = attach_self(attach) {
-        return failure;
-    }
-    let kept = keep_only(channel, &streams);
-    std::mem::forget(streams);
-    if let Err(error) = kept {
-        return io_failure("close the supervisor's descriptors", &error);
-    }
-    match become_container(prepare, channel) {
+    let parked = attach_self(parking.attach).and_then(|()| {
+        keep_only(channel, streams)
+            .map_err(|error| io_failure("close the supervisor's descriptors", &error))?;
+        become_container(parking, channel)
+    });
+    match parked {
         Ok(never) => match never {},
         Err(failure) => failure,
     }
 }
 
 fn become_container(
-    prepare: &Prepare,
+    parking: &Parking<'_>,
     channel: &UnixStream,
 ) -> Result<std::convert::Infallible, Failure> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|errno| failure("set the parent's death signal", errno.raw_os_error()))?;
-    // Nobody of the container may look into this process before it executes.
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .map_err(|errno| failure("protect the init", errno.raw_os_error()))?;
     let mut reader = FrameReader::default();
-    let in_user_namespace = prepare.namespaces.made & NEWUSER != 0;
+    let in_user_namespace = parking.prepare.namespaces.made & NEWUSER != 0;
     if in_user_namespace {
         match receive::<Order>(channel, &mut reader)?.message {
             Order::Mapped => {}
             Order::Become(_) => return Err(Failure::other("start before the maps")),
         }
     }
-    if in_user_namespace || prepare.joined.contains(&NEWUSER) {
+    if parking.own() & NEWUSER != 0 {
         become_root_inside()?;
     }
-    if prepare.namespaces.made & libc::CLONE_NEWNS as u64 != 0 {
-        apply::isolate_mounts()?;
-    }
+    // After the change of identity, which clears it. A supervisor that is gone
+    // by now shows as the end of the channel.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|errno| failure("set the parent's death signal", errno.raw_os_error()))?;
+    apply::isolate_mounts()?;
     say(channel, &Word::Parked)?;
     loop {
         let received = receive::<Order>(channel, &mut reader)?;
@@ -319,4 +262,32 @@ impl Report for ChannelReport<'_> {
         carrack_supervision::send(self.0, &Word::Console, &[master.as_fd()])
             .map_err(|error| Failure::other(format!("hand over the terminal: {error}")))
     }
+
+    fn is_orphaned(&self) -> bool {
+        let now = rustix::event::Timespec::default();
+        let mut polled = [PollFd::new(self.0, PollFlags::empty())];
+        let asked = rustix::event::poll(&mut polled, Some(&now));
+        asked.is_ok() && polled[0].revents().contains(PollFlags::HUP)
+    }
+}
+
+/// Sets the OOM killer's preference for a process of the container, from
+/// outside: in a user namespace it has no right to do it itself.
+pub(crate) fn set_oom_score(pid: Option<i32>, score: i32) -> Result<(), Failure> {
+    let path = match pid {
+        Some(pid) => format!("/proc/{pid}/oom_score_adj"),
+        None => "/proc/self/oom_score_adj".to_owned(),
+    };
+    std::fs::write(path, score.to_string()).map_err(|error| match error.raw_os_error() {
+        Some(libc::EACCES) => Failure::other(format!(
+            "set oom_score_adj to {score}: lowering it needs CAP_SYS_RESOURCE, which is missing here"
+        )),
+        _ => io_failure(&format!("set oom_score_adj to {score}"), &error),
+    })
+}
+
+/// The OOM killer's preference for this process, which its children inherit.
+pub(crate) fn own_oom_score() -> Option<i32> {
+    let text = std::fs::read_to_string("/proc/self/oom_score_adj").ok()?;
+    text.trim().parse().ok()
 }

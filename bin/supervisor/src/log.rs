@@ -95,7 +95,12 @@ impl Log {
                 Err(_) => break,
             }
         }
-        self.size_bytes += length - rest.len() as u64;
+        if rest.is_empty() {
+            self.size_bytes += length;
+        } else if rest.len() < records.len() {
+            // A part of a record would spoil the next one as well.
+            let _still_full = rustix::fs::ftruncate(&self.file, self.size_bytes);
+        }
     }
 
     fn rotate(&mut self) -> io::Result<()> {

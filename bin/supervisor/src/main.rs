@@ -17,6 +17,7 @@ mod exec;
 mod init;
 mod log;
 mod log_line;
+mod park;
 mod relay;
 mod relay_udp;
 mod streams;

@@ -47,6 +47,9 @@ struct Connection {
 struct Side {
     socket: OwnedFd,
     token: Token,
+    /// Whether it is watched: one that has nothing to do is not, or the end of
+    /// its peer would wake us for ever.
+    watched: bool,
 }
 
 /// All relays of one container.
@@ -83,14 +86,20 @@ impl Relay {
         Ok(())
     }
 
-    /// Takes a connection and opens its other half.
-    pub(crate) fn accept(&mut self, events: &mut EventLoop, token: Token) {
+    /// Takes a connection and opens its other half. An error means that no
+    /// descriptor is free.
+    pub(crate) fn accept(&mut self, events: &mut EventLoop, token: Token) -> io::Result<()> {
         let Some(listener) = self.listeners.get(&token) else {
-            return;
+            return Ok(());
         };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let Ok(client) = rustix::net::accept_with(&listener.socket, flags) else {
-            return;
+        let client = match rustix::net::accept_with(&listener.socket, flags) {
+            Ok(client) => client,
+            Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
+            // It left again.
+            Err(_) => return Ok(()),
         };
         // A target that cannot be reached ends the client's connection, as a
         // closed port would.
@@ -99,6 +108,15 @@ impl Relay {
         }
         if self.connections.len() >= MAX_CONNECTIONS {
             self.watch_listeners(events, Interest::NONE);
+        }
+        Ok(())
+    }
+
+    /// Listens, or does not; with as many connections as there may be it does
+    /// not in any case.
+    pub(crate) fn listen(&self, events: &EventLoop, interest: Interest) {
+        if self.connections.len() < MAX_CONNECTIONS {
+            self.watch_listeners(events, interest);
         }
     }
 
@@ -121,15 +139,17 @@ impl Relay {
         };
         self.sides.insert(first, (id, 0));
         self.sides.insert(second, (id, 1));
-        let connection = Connection {
+        let mut connection = Connection {
             sides: [
                 Side {
                     socket: client,
                     token: first,
+                    watched: true,
                 },
                 Side {
                     socket: server,
                     token: second,
+                    watched: true,
                 },
             ],
             flows: [Flow::default(), Flow::default()],
@@ -275,15 +295,22 @@ impl Connection {
         true
     }
 
-    fn update_interest(&self, events: &EventLoop) {
-        for (index, side) in self.sides.iter().enumerate() {
-            let incoming = &self.flows[index];
-            let outgoing = &self.flows[1 - index];
+    fn update_interest(&mut self, events: &EventLoop) {
+        let flows = &self.flows;
+        for (index, side) in self.sides.iter_mut().enumerate() {
+            let incoming = &flows[index];
+            let outgoing = &flows[1 - index];
             let interest = Interest {
                 read: !self.connecting && !incoming.ended && incoming.bytes.len() < BUFFER_BYTES,
                 write: !outgoing.bytes.is_empty() || (index == 1 && self.connecting),
             };
-            events.change(&side.socket, side.token, interest);
+            match (side.watched, interest != Interest::NONE) {
+                (true, true) => events.change(&side.socket, side.token, interest),
+                (true, false) => events.pause(&side.socket),
+                (false, true) => events.resume(&side.socket, side.token, interest),
+                (false, false) => {}
+            }
+            side.watched = interest != Interest::NONE;
         }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) const CHUNK_BYTES: usize = 16 << 10;
 /// Bytes kept for a program that does not read its input; beyond, its clients
 /// are not read.
 const MAX_INPUT_BYTES: usize = 64 << 10;
+/// More than a pseudo-terminal keeps for its reader.
+const TERMINAL_BACKLOG_BYTES: usize = 256 << 10;
 
 struct OutputEnd {
     which: Output,
@@ -102,7 +104,7 @@ impl ProgramStreams {
         self.terminal.as_ref()
     }
 
-    /// Reads a chunk of one output; `Ok(None)` when there is none just now.
+    /// Reads a chunk of one output; `None` when there is none just now.
     /// At its end the output is closed and an empty chunk returned.
     pub(crate) fn read(
         &mut self,
@@ -126,22 +128,26 @@ impl ProgramStreams {
         }
     }
 
-    /// Outputs that are still open.
-    pub(crate) fn open_outputs(&self) -> Vec<Output> {
-        self.outputs.iter().map(|o| o.which).collect()
+    /// Outputs that are still open and how many bytes each of them holds.
+    pub(crate) fn backlogs(&self) -> Vec<(Output, usize)> {
+        let backlog = |output: &OutputEnd| match (&self.terminal, rustix::io::ioctl_fionread(&output.fd)) {
+            // What is on its way through a terminal is not counted.
+            (Some(_), _) | (None, Err(_)) => TERMINAL_BACKLOG_BYTES,
+            (None, Ok(bytes)) => usize::try_from(bytes).unwrap_or(usize::MAX),
+        };
+        self.outputs.iter().map(|o| (o.which, backlog(o))).collect()
     }
 
     /// Stops or resumes reading, because a client is behind or caught up.
     pub(crate) fn set_paused(&mut self, events: &EventLoop, paused: bool) {
         if self.paused != paused {
             self.paused = paused;
-            let interest = if paused {
-                Interest::NONE
-            } else {
-                Interest::READ
-            };
             for output in &self.outputs {
-                events.change(&output.fd, output.token, interest);
+                if paused {
+                    events.pause(&output.fd);
+                } else {
+                    events.resume(&output.fd, output.token, Interest::READ);
+                }
             }
         }
     }

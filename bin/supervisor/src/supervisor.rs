@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use carrack_runtime::plan::Failure;
+use carrack_runtime::plan::{CgroupNamespace, Failure};
 use carrack_supervision::{
     Event, Exec, FrameReader, Hello, Prepare, Received, Request, RunState, Start, Target,
 };
@@ -26,8 +26,9 @@ use rustix::process::{Signal, WaitId, WaitIdOptions};
 use crate::clients::Clients;
 use crate::control::Control;
 use crate::event_loop::{EventLoop, Interest, Output, Role, Token, Wake};
-use crate::init::{self, Init, Order, PipeEnds, Word};
+use crate::init::{self, Init, OrderToSend, PipeEnds, Word};
 use crate::log::Log;
+use crate::park::Parking;
 use crate::relay::Relay;
 use crate::streams::ProgramStreams;
 use crate::waiters::Waiters;
@@ -37,6 +38,8 @@ use crate::waiters::Waiters;
 const RECORD_BOUND: Duration = Duration::from_secs(5);
 /// How long clients may take to read the rest after the release.
 const FLUSH_BOUND: Duration = Duration::from_secs(10);
+/// Pause after a connection that could not be taken.
+const LISTEN_AGAIN: Duration = Duration::from_millis(500);
 /// What Docker's daemon puts before the reason of a failed exec.
 const EXEC_FAILED: &str =
     "OCI runtime exec failed: exec failed: unable to start container process: ";
@@ -55,6 +58,8 @@ enum Phase {
 
 /// An exec: its process and, while it starts, its channel.
 struct RunningExec {
+    /// The process in between, until it is reaped.
+    between: OwnedFd,
     pid: i32,
     pidfd: Option<OwnedFd>,
     end: Option<Token>,
@@ -72,7 +77,8 @@ pub(crate) struct Supervisor {
     phase: Phase,
     sandbox: String,
     container: String,
-    made: u64,
+    /// Namespaces that are the container's own, `CLONE_NEW…` bits.
+    own: u64,
     attach_files: Vec<OwnedFd>,
     born_in: Option<OwnedFd>,
     init: Option<Init>,
@@ -95,11 +101,16 @@ pub(crate) struct Supervisor {
     execs: BTreeMap<String, RunningExec>,
     record_by: Option<Instant>,
     released_by: Option<Instant>,
+    /// When listeners are looked at again that found no descriptor free.
+    listen_at: Option<Instant>,
+    /// The OOM killer's preference that children inherit.
+    oom_score: Option<i32>,
     buffer: Vec<u8>,
 }
 
 impl Supervisor {
     pub(crate) fn start() -> io::Result<Self> {
+        harden()?;
         let mut events = EventLoop::new()?;
         let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
         let listener = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
@@ -108,9 +119,7 @@ impl Supervisor {
         // From here on 0 and 1 hold nothing: children overwrite them.
         rustix::stdio::dup2_stdin(rustix::stdio::stderr())?;
         rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
-        rustix::io::ioctl_fionbio(&listener, true)?;
-        events.watch(&listener, Role::Listener, Interest::READ)?;
-        let mut control = Control::default();
+        let mut control = Control::new(&mut events, &listener)?;
         let token = control.add(&mut events, socket)?;
         let mut supervisor = Self {
             events,
@@ -119,7 +128,7 @@ impl Supervisor {
             phase: Phase::Fresh,
             sandbox: String::new(),
             container: String::new(),
-            made: 0,
+            own: 0,
             attach_files: Vec::new(),
             born_in: None,
             init: None,
@@ -140,6 +149,8 @@ impl Supervisor {
             execs: BTreeMap::new(),
             record_by: None,
             released_by: None,
+            listen_at: None,
+            oom_score: init::own_oom_score(),
             buffer: Vec::new(),
         };
         supervisor.say_hello(token);
@@ -169,7 +180,7 @@ impl Supervisor {
     }
 
     fn bound(&self) -> Option<Duration> {
-        let deadline = [self.record_by, self.released_by]
+        let deadline = [self.record_by, self.released_by, self.listen_at]
             .into_iter()
             .flatten()
             .min();
@@ -184,6 +195,11 @@ impl Supervisor {
     fn check_deadlines(&mut self) {
         if self.record_by.is_some_and(|by| Instant::now() >= by) {
             self.tell_end();
+        }
+        if self.listen_at.is_some_and(|at| Instant::now() >= at) {
+            self.listen_at = None;
+            self.control.listen(&self.events, &self.listener, Interest::READ);
+            self.relay.listen(&self.events, Interest::READ);
         }
         if self.relay.datagrams.has_peers() {
             self.relay.datagrams.expire(&mut self.events);
@@ -202,11 +218,11 @@ impl Supervisor {
 
     fn handle(&mut self, wake: Wake) {
         match wake.role {
-            Role::Listener => {
-                if let Some(token) = self.control.accept(&mut self.events, &self.listener) {
-                    self.say_hello(token);
-                }
-            }
+            Role::Listener => match self.control.accept(&mut self.events, &self.listener) {
+                Ok(Some(token)) => self.say_hello(token),
+                Ok(None) => {}
+                Err(_) => self.listen_later(),
+            },
             Role::Control => self.control_ready(&wake),
             Role::InitChannel => self.init_spoke(),
             Role::InitEnd => self.init_ended(),
@@ -216,13 +232,25 @@ impl Supervisor {
             Role::Input(target) => self.input_ready(&target),
             Role::Client => self.client_ready(&wake),
             Role::Waiter => self.waiters.drop_gone(&mut self.events, wake.token),
-            Role::RelayListener => self.relay.accept(&mut self.events, wake.token),
+            Role::RelayListener => {
+                if self.relay.accept(&mut self.events, wake.token).is_err() {
+                    self.listen_later();
+                }
+            }
             Role::RelaySide => {
                 self.relay
                     .ready(&mut self.events, wake.token, wake.readable, wake.writable);
             }
             Role::RelayDatagram => self.relay.datagrams.ready(&mut self.events, wake.token),
         }
+    }
+
+    /// No descriptor is free: a listener that stays readable would keep this
+    /// process busy.
+    fn listen_later(&mut self) {
+        self.listen_at = Some(Instant::now() + LISTEN_AGAIN);
+        self.control.listen(&self.events, &self.listener, Interest::NONE);
+        self.relay.listen(&self.events, Interest::NONE);
     }
 
     // --- daemons ---------------------------------------------------------
@@ -359,16 +387,20 @@ impl Supervisor {
             None
         };
         self.attach_files = descriptors.split_off(joins);
-        self.made = prepare.namespaces.made;
-        let parked = init::park(
+        let parking = Parking {
             prepare,
-            &descriptors,
-            &self.attach_files,
-            self.born_in.as_ref().map(AsFd::as_fd),
-        );
-        match parked.and_then(|init| self.watch_init(init)) {
+            joined: &descriptors,
+            attach: &self.attach_files,
+            born_in: self.born_in.as_ref().map(AsFd::as_fd),
+        };
+        self.own = parking.own();
+        let parked = parking.park().and_then(|init| {
+            self.watch_init(init)
+                .map_err(|error| init::io_failure("watch the init", &error))
+        });
+        match parked {
             Ok(()) => self.phase = Phase::Preparing,
-            Err(error) => self.prepare_failed(init::io_failure("make the namespaces", &error)),
+            Err(failure) => self.prepare_failed(failure),
         }
     }
 
@@ -488,14 +520,25 @@ impl Supervisor {
     }
 
     fn send_plan(&mut self, start: &Start, descriptors: &[OwnedFd]) -> Result<(), Failure> {
+        start.plan.check(self.own)?;
         let init = self
             .init
             .as_ref()
             .ok_or_else(|| Failure::other("there is no init"))?;
+        if let Some(score) = self.other_oom_score(start.plan.process.oom_score_adj) {
+            init::set_oom_score(Some(init.pid), score)?;
+        }
+        if start.plan.cgroup_namespace == CgroupNamespace::New {
+            self.own |= libc::CLONE_NEWCGROUP as u64;
+        }
         let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-        let order = Order::Become(Box::new(start.plan.clone()));
-        carrack_supervision::send(&init.channel, &order, &borrowed)
+        carrack_supervision::send(&init.channel, &OrderToSend::Become(&start.plan), &borrowed)
             .map_err(|error| Failure::other(format!("send the plan: {error}")))
+    }
+
+    /// A preference of the OOM killer that is not inherited anyway.
+    fn other_oom_score(&self, wanted: Option<i32>) -> Option<i32> {
+        wanted.filter(|score| self.oom_score != Some(*score))
     }
 
     fn adopt_pipes(&mut self, pipes: PipeEnds) {
@@ -597,9 +640,15 @@ impl Supervisor {
 
     /// Takes what is left of a program's output and forgets its streams.
     fn drain(&mut self, target: &Target) {
-        if let Some(streams) = self.programs.get(target) {
-            for which in streams.open_outputs() {
-                while self.pump(target, which) {}
+        let backlogs = self.programs.get(target).map(ProgramStreams::backlogs);
+        for (which, backlog_bytes) in backlogs.unwrap_or_default() {
+            // Somebody else may hold the other end and write for ever, so no
+            // more is taken than is there now.
+            let mut left = backlog_bytes;
+            while left > 0
+                && let Some(moved) = self.pump(target, which)
+            {
+                left = left.saturating_sub(moved);
             }
         }
         if let Some(mut streams) = self.programs.remove(target) {
@@ -636,6 +685,18 @@ impl Supervisor {
             let _ended = rustix::process::pidfd_send_signal(&init.pidfd, Signal::KILL);
         }
     }
+}
+
+/// What a parent of hostile programs does before anything else: no
+/// descriptor but the three is open, every signal is at its default whatever
+/// the daemon ignored, a pipe that nobody reads is an error, and nobody but
+/// root's debugger looks into this process or into what it forks.
+fn harden() -> io::Result<()> {
+    carrack_sys::descriptors::close_from(3, carrack_sys::descriptors::Closing::Now)?;
+    carrack_sys::signals::reset_all();
+    carrack_sys::disposition::set(libc::SIGPIPE, carrack_sys::disposition::Disposition::Ignored)?;
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
 }
 
 fn now_ns() -> u64 {

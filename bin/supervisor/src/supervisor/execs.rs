@@ -15,12 +15,20 @@ use crate::streams::ProgramStreams;
 
 impl Supervisor {
     pub(super) fn start_exec(&mut self, exec: Exec, socket: Option<OwnedFd>) {
+        let mut exec = exec;
+        if let Some(start) = &self.start {
+            // What a container's programs have in common.
+            let (own, common) = (&mut exec.process, &start.plan.process);
+            own.personality = own.personality.or(common.personality);
+            own.oom_score_adj = own.oom_score_adj.or(common.oom_score_adj);
+        }
         let launched = match (&self.init, self.phase) {
             (Some(init), Phase::Running) if self.execs.len() < MAX_EXECS => exec::launch(
                 &exec.process,
                 &Joining {
                     pidfd: &init.pidfd,
-                    made: self.made,
+                    own: self.own,
+                    oom_score: self.other_oom_score(exec.process.oom_score_adj),
                     attach: &self.attach_files,
                     born_in: self.born_in.as_ref().map(AsFd::as_fd),
                 },
@@ -45,6 +53,7 @@ impl Supervisor {
                 self.execs.insert(
                     id.clone(),
                     RunningExec {
+                        between: launched.between,
                         pid: 0,
                         pidfd: None,
                         end: None,
@@ -124,6 +133,10 @@ impl Supervisor {
         if let Some((channel, token)) = exec.channel.take() {
             self.events.forget(&channel, token);
         }
+        let _reaped = rustix::process::waitid(
+            WaitId::PidFd(exec.between.as_fd()),
+            WaitIdOptions::EXITED,
+        );
         let failure = match (&exec.failed, &exec.pidfd) {
             (Some(failure), _) => Some(failure.clone()),
             (None, None) => Some(Failure::other("the exec ended before its program ran")),

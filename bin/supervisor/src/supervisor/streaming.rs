@@ -12,26 +12,25 @@ use crate::streams::{CHUNK_BYTES, ProgramStreams};
 
 impl Supervisor {
     pub(super) fn output_ready(&mut self, target: &Target, which: Output) {
-        self.pump(target, which);
+        let _moved = self.pump(target, which);
         let behind = self.clients.any_behind(target);
         if let Some(streams) = self.programs.get_mut(target) {
             streams.set_paused(&self.events, behind);
         }
     }
 
-    /// Moves a chunk of output; false when there is none just now or no more.
-    pub(super) fn pump(&mut self, target: &Target, which: Output) -> bool {
-        let Some(streams) = self.programs.get_mut(target) else {
-            return false;
-        };
+    /// Moves a chunk of output; returns its length, and nothing when there is
+    /// none just now or no more.
+    pub(super) fn pump(&mut self, target: &Target, which: Output) -> Option<usize> {
+        let streams = self.programs.get_mut(target)?;
         self.buffer.resize(CHUNK_BYTES, 0);
         match streams.read(&mut self.events, which, &mut self.buffer) {
-            None => false,
+            None => None,
             Some(0) => {
                 if let Some(log) = &mut streams.log {
                     log.end(which, now_ns());
                 }
-                false
+                None
             }
             Some(count) => {
                 let bytes = &self.buffer[..count];
@@ -40,7 +39,7 @@ impl Supervisor {
                 }
                 self.clients
                     .send_output(&mut self.events, target, which, bytes);
-                true
+                Some(count)
             }
         }
     }

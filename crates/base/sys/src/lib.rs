@@ -6,7 +6,9 @@
 
 pub mod bpf;
 pub mod descriptors;
+pub mod disposition;
 pub mod identity;
+pub mod limits;
 pub mod mount;
 pub mod process;
 pub mod random;

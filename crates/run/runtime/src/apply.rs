@@ -9,9 +9,12 @@
 //! name.
 
 mod console;
+mod copy_up;
 mod devices;
+mod hooks;
 mod inside;
 mod mounts;
+mod powers;
 mod process;
 mod protect;
 mod reaper;
@@ -20,65 +23,90 @@ mod users;
 
 use std::os::fd::OwnedFd;
 
+use rustix::fs::Mode;
+
 pub use root::isolate_mounts;
 
 use crate::plan::{CgroupNamespace, Failure, FirstProcess, Plan, ProcessPlan};
+use inside::Root;
+use process::Prepared;
+use protect::Protected;
 
 /// How the process reports to its supervisor.
 pub trait Report {
     /// Hands over the terminal's master side.
     fn console(&mut self, master: OwnedFd) -> Result<(), Failure>;
+
+    /// Whether the supervisor ended. Asked right after the death signal was
+    /// set, which a death before that moment does not send.
+    fn is_orphaned(&self) -> bool;
 }
 
 /// Becomes the container that `plan` describes; returns only when it failed.
 ///
 /// `descriptors` are those that came with the plan, in order; standard streams
-/// are in place.
-pub fn run_container(plan: &Plan, descriptors: Vec<OwnedFd>, report: &mut dyn Report) -> Failure {
-    let prepared = match prepare_container(plan, descriptors, report) {
-        Ok(prepared) => prepared,
-        Err(failure) => return failure,
-    };
-    match plan.first_process {
-        FirstProcess::Program => prepared.execute(),
-        FirstProcess::Reaper => reaper::run(prepared),
-    }
-}
-
-fn prepare_container(
+/// are in place. The process must be in a mount namespace of the container
+/// ([`isolate_mounts`]), see [`Plan::check`] for the others.
+pub fn run_container(
     plan: &Plan,
     descriptors: Vec<OwnedFd>,
     report: &mut dyn Report,
-) -> Result<process::Prepared, Failure> {
+) -> Failure {
+    match prepare_container(plan, descriptors, report) {
+        Err(failure) => failure,
+        Ok(prepared) => match plan.first_process {
+            FirstProcess::Program => prepared.execute(report),
+            FirstProcess::Reaper => reaper::run(&prepared, report),
+        },
+    }
+}
+
+fn prepare_container<'p>(
+    plan: &'p Plan,
+    descriptors: Vec<OwnedFd>,
+    report: &mut dyn Report,
+) -> Result<Prepared<'p>, Failure> {
+    // Modes of what is made here are those of the plan.
+    rustix::process::umask(Mode::empty());
     let descriptors = Descriptors(descriptors);
     if plan.cgroup_namespace == CgroupNamespace::New {
         root::new_cgroup_namespace()?;
     }
-    root::enter(descriptors.get(plan.root.mount)?)?;
-    mounts::make_all(&plan.mounts, &descriptors)?;
-    devices::make_all(&plan.devices, &descriptors)?;
+    let mount = descriptors.get(plan.root.mount)?;
+    root::attach(&plan.root, mount)?;
+    let root = Root::of_mount(mount)?;
+    let procfs = mounts::make_all(&root, &plan.mounts, &descriptors)?;
+    devices::make_all(&root, &plan.devices, &descriptors)?;
     if plan.dev_links {
-        devices::make_links()?;
+        devices::make_links(&root)?;
     }
-    console::set_up(&plan.process, report, console::Place::Container)?;
-    protect::set_sysctls(&plan.sysctls)?;
-    protect::make_readonly(&plan.readonly_paths)?;
-    protect::mask(&plan.masked_paths)?;
+    console::set_up(&root, &plan.process, report, console::Place::Container)?;
+    let protected = Protected {
+        root: &root,
+        procfs: procfs.as_ref(),
+    };
+    protected.set_sysctls(&plan.sysctls)?;
+    protected.make_readonly(&plan.readonly_paths)?;
+    protected.mask(&plan.masked_paths)?;
     root::set_names(plan.hostname.as_deref(), plan.domainname.as_deref())?;
-    process::make_directory(&plan.process)?;
+    process::make_directory(&root, &plan.process)?;
+    hooks::run(&plan.create_hooks)?;
+    root::pivot(mount)?;
     root::finish(&plan.root)?;
     drop(descriptors);
-    process::run_hooks(&plan.start_hooks)?;
-    process::prepare(&plan.process)
+    hooks::run(&plan.start_hooks)?;
+    process::prepare(&root, &plan.process)
 }
 
 /// Becomes a program inside a container whose namespaces were joined;
 /// returns only when it failed.
 pub fn run_exec(plan: &ProcessPlan, report: &mut dyn Report) -> Failure {
-    let prepared =
-        console::set_up(plan, report, console::Place::Exec).and_then(|()| process::prepare(plan));
+    let prepared = Root::of_process().and_then(|root| {
+        console::set_up(&root, plan, report, console::Place::Exec)?;
+        process::prepare(&root, plan)
+    });
     match prepared {
-        Ok(prepared) => prepared.execute(),
+        Ok(prepared) => prepared.execute(report),
         Err(failure) => failure,
     }
 }

@@ -51,6 +51,9 @@ pub const COUNT: u32 = NAMES.len() as u32;
 /// All capabilities that have a name here, as bits.
 pub const ALL: u64 = (1 << COUNT) - 1;
 
+/// `CAP_SYS_ADMIN` as a bit.
+pub(crate) const SYS_ADMIN: u64 = 1 << 21;
+
 /// Number of a capability by its name with `CAP_`, in any case.
 pub fn number(name: &str) -> Option<u32> {
     let position = NAMES.iter().position(|n| n.eq_ignore_ascii_case(name))?;

@@ -14,6 +14,9 @@
 
 pub mod apply;
 pub mod capability;
+pub mod hooks;
+mod limit;
 pub mod plan;
 pub mod planner;
 pub mod sources;
+mod sysctl;

@@ -40,6 +40,9 @@ pub struct Plan {
     pub first_process: FirstProcess,
     /// The user's program.
     pub process: ProcessPlan,
+    /// Programs of the host run in the container's namespaces once everything
+    /// is mounted, before `pivot_root`.
+    pub create_hooks: Vec<HookPlan>,
 }
 
 impl Plan {
@@ -52,7 +55,40 @@ impl Plan {
         self.process.environment = Vec::new();
         self.process.arguments = Vec::new();
         self.process.seccomp = None;
+        self.masked_paths = Vec::new();
+        self.readonly_paths = Vec::new();
+        self.create_hooks = Vec::new();
+        self.start_hooks = Vec::new();
         self
+    }
+
+    /// Sets the state that hooks inside the container are given, made by
+    /// [`crate::hooks::state`] without a process id.
+    pub fn set_hook_state(&mut self, state: &str) {
+        for hook in self.create_hooks.iter_mut().chain(&mut self.start_hooks) {
+            state.clone_into(&mut hook.state);
+        }
+    }
+
+    /// Whether the plan stays within namespaces that are the container's own,
+    /// `CLONE_NEW…` bits: a name, a kernel parameter or a root set in the
+    /// host's would change the host.
+    pub fn check(&self, own_namespaces: u64) -> Result<(), Failure> {
+        let own = |bit: i32| own_namespaces & bit as u64 != 0;
+        if !own(libc::CLONE_NEWNS) {
+            return Err(Failure::other("a container needs a mount namespace of its own"));
+        }
+        if (self.hostname.is_some() || self.domainname.is_some()) && !own(libc::CLONE_NEWUTS) {
+            return Err(Failure::other("a host name needs a UTS namespace of the container's own"));
+        }
+        for (path, _) in &self.sysctls {
+            if !crate::sysctl::namespace(path).is_some_and(own) {
+                return Err(Failure::other(format!(
+                    "sysctl {path} is not in a namespace of the container's own"
+                )));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -63,8 +99,10 @@ pub struct RootPlan {
     pub mount: DescriptorIndex,
     /// Made read-only once everything is in place.
     pub readonly: bool,
-    /// `MS_…` propagation bits of the root, applied last; 0 leaves them.
+    /// `MS_…` propagation bits of the root, applied last; 0 is private.
     pub propagation: u64,
+    /// Where it is mounted until `pivot_root`; only hooks see it there.
+    pub staging: Option<String>,
 }
 
 /// Whether the container sees its cgroup as the root.
@@ -165,7 +203,7 @@ pub struct HookPlan {
     pub environment: Vec<String>,
     /// Bound of its run in seconds; 0 is none.
     pub timeout_s: u32,
-    /// State document given on its standard input.
+    /// State document given on its standard input, without the process id.
     pub state: String,
 }
 

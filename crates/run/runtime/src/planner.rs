@@ -5,18 +5,20 @@
 //! opens nothing; what must be opened is listed as [`SourceRequest`]s.
 
 mod devices;
+mod hooks;
 mod mounts;
 mod options;
 mod process;
+mod sysctls;
 #[cfg(test)]
 mod tests;
 
 use carrack_oci::ErrorKind;
-use carrack_oci::runtime::Spec;
+use carrack_oci::runtime::{IdMapping, Linux, NamespaceKind, Spec};
 use thiserror::Error;
 
 use crate::plan::{
-    CgroupNamespace, DescriptorIndex, FirstProcess, HookPlan, Plan, ProcessPlan, RootPlan,
+    CgroupNamespace, DescriptorIndex, FirstProcess, Plan, ProcessPlan, RootPlan,
     SeccompPlan, UserPlan,
 };
 use crate::sources::SourceRequest;
@@ -147,6 +149,7 @@ pub fn plan(spec: &Spec, context: &Context) -> Result<Planned, PlanError> {
             "resctrl is not supported",
         ));
     }
+    check_namespaces(spec, &linux)?;
     let mut sources = Sources::default();
     let mounts = mounts::plan(&spec.mounts, &context.cgroup, &mut sources)?;
     let has_dev = spec.mounts.iter().any(|m| {
@@ -160,28 +163,83 @@ pub fn plan(spec: &Spec, context: &Context) -> Result<Planned, PlanError> {
     )?;
     let mut process_plan = process_plan(process, context)?;
     process_plan.personality = process::personality(linux.personality.as_ref())?;
+    let create_hooks = hooks::create(spec)?;
+    // Hooks of the host look for the root where the bundle has it.
+    let staging = Some(root.path.clone()).filter(|p| !create_hooks.is_empty() && p.starts_with('/'));
     Ok(Planned {
         plan: Plan {
             root: RootPlan {
                 mount: DescriptorIndex(0),
                 readonly: root.readonly,
                 propagation: options::root_propagation(linux.rootfs_propagation.as_deref())?,
+                staging,
             },
-            hostname: spec.hostname.clone().filter(|h| !h.is_empty()),
-            domainname: spec.domainname.clone().filter(|d| !d.is_empty()),
+            hostname: name("hostname", spec.hostname.as_deref())?,
+            domainname: name("domainname", spec.domainname.as_deref())?,
             cgroup_namespace: context.cgroup_namespace,
             mounts,
             devices,
             dev_links: has_dev,
-            sysctls: sysctls(&linux.sysctl)?,
+            sysctls: sysctls::plan(&linux)?,
             readonly_paths: absolute_paths("linux.readonlyPaths", &linux.readonly_paths)?,
             masked_paths: absolute_paths("linux.maskedPaths", &linux.masked_paths)?,
-            start_hooks: start_hooks(spec)?,
+            start_hooks: hooks::start(spec)?,
             first_process: context.first_process,
             process: process_plan,
+            create_hooks,
         },
         sources: sources.list,
     })
+}
+
+/// A spec that lists its namespaces must list those that it changes. One that
+/// lists none is planned for a sandbox whose owner knows, see [`Plan::check`].
+fn check_namespaces(spec: &Spec, linux: &Linux) -> Result<(), PlanError> {
+    let listed = |kind| linux.namespaces.is_empty() || linux.namespaces.iter().any(|n| n.kind == kind);
+    let missing = |field: &str, kind: &str| {
+        Err(PlanError::invalid(field, format!("needs a {kind} namespace of the container's own")))
+    };
+    if !listed(NamespaceKind::Mount) {
+        return missing("linux.namespaces", "mount");
+    }
+    let named = |name: &Option<String>| name.as_deref().is_some_and(|n| !n.is_empty());
+    if (named(&spec.hostname) || named(&spec.domainname)) && !listed(NamespaceKind::Uts) {
+        return missing("hostname", "uts");
+    }
+    if !linux.time_offsets.is_empty() && !listed(NamespaceKind::Time) {
+        return missing("linux.timeOffsets", "time");
+    }
+    Ok(())
+}
+
+/// Host or domain name; the kernel's `__NEW_UTS_LEN` is 64.
+fn name(field: &str, name: Option<&str>) -> Result<Option<String>, PlanError> {
+    match name {
+        Some(name) if name.len() > 64 || name.contains('\0') => {
+            Err(PlanError::invalid(field, "is longer than 64 bytes or holds a NUL byte"))
+        }
+        name => Ok(name.filter(|n| !n.is_empty()).map(str::to_owned)),
+    }
+}
+
+/// Lines of `/proc/PID/uid_map` or `gid_map` of mappings.
+pub fn id_map_lines(mappings: &[IdMapping]) -> String {
+    mounts::lines(mappings)
+}
+
+/// Lines of `/proc/PID/timens_offsets` of `linux.timeOffsets`.
+pub fn time_offset_lines(linux: &Linux) -> Result<String, PlanError> {
+    linux
+        .time_offsets
+        .iter()
+        .map(|(clock, offset)| match clock.as_str() {
+            "monotonic" | "boottime" => Ok(format!("{clock} {} {}\n", offset.secs, offset.nanosecs)),
+            other => Err(PlanError::invalid(
+                "linux.timeOffsets",
+                format!("{other:?} is neither monotonic nor boottime"),
+            )),
+        })
+        .collect()
 }
 
 /// Plans a process, of a container or of an exec.
@@ -213,69 +271,10 @@ impl Sources {
 
 fn absolute_paths(field: &str, paths: &[String]) -> Result<Vec<String>, PlanError> {
     for path in paths {
-        if !path.starts_with('/') {
-            return Err(PlanError::invalid(field, format!("{path} is not absolute")));
+        if !path.starts_with('/') || path.contains('\0') {
+            return Err(PlanError::invalid(field, format!("{path:?} is not an absolute path")));
         }
     }
     Ok(paths.to_vec())
 }
 
-/// `net.ipv4.ip_forward` to `net/ipv4/ip_forward`; a name with slashes is
-/// taken as it is, with dots kept (interfaces may have them).
-fn sysctls(
-    wanted: &std::collections::BTreeMap<String, String>,
-) -> Result<Vec<(String, String)>, PlanError> {
-    wanted
-        .iter()
-        .map(|(name, value)| {
-            let path = if name.contains('/') {
-                name.clone()
-            } else {
-                name.replace('.', "/")
-            };
-            let plain = !path.is_empty()
-                && !path.starts_with('/')
-                && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
-            if plain && !value.contains('\0') {
-                Ok((path, value.clone()))
-            } else {
-                Err(PlanError::invalid(
-                    "linux.sysctl",
-                    format!("{name:?} is not a parameter's name"),
-                ))
-            }
-        })
-        .collect()
-}
-
-fn start_hooks(spec: &Spec) -> Result<Vec<HookPlan>, PlanError> {
-    let Some(hooks) = &spec.hooks else {
-        return Ok(Vec::new());
-    };
-    hooks
-        .start_container
-        .iter()
-        .map(|hook| {
-            if !hook.path.starts_with('/') {
-                return Err(PlanError::invalid(
-                    "hooks.startContainer",
-                    "path is not absolute",
-                ));
-            }
-            let arguments = if hook.args.is_empty() {
-                vec![hook.path.clone()]
-            } else {
-                hook.args.clone()
-            };
-            Ok(HookPlan {
-                path: hook.path.clone(),
-                arguments,
-                environment: hook.env.clone(),
-                timeout_s: hook.timeout.map_or(Ok(0), u32::try_from).map_err(|_| {
-                    PlanError::invalid("hooks.startContainer", "timeout is negative")
-                })?,
-                state: String::new(),
-            })
-        })
-        .collect()
-}

@@ -8,8 +8,8 @@ use rustix::mount::OpenTreeFlags;
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
-use super::inside::{self, Missing};
-use super::{Report, Tried};
+use super::inside::{self, Links, Missing, Root};
+use super::{Report, Tried, protect};
 use crate::plan::{Failure, ProcessPlan, TerminalSize};
 
 /// `DEVPTS_SUPER_MAGIC` of `<linux/magic.h>`.
@@ -35,6 +35,7 @@ pub(super) enum Place {
 /// Starts a session and gives it its streams. Descriptors 0 to 2 are the
 /// supervisor's pipes already; a terminal replaces them.
 pub(super) fn set_up(
+    root: &Root,
     plan: &ProcessPlan,
     report: &mut dyn Report,
     place: Place,
@@ -42,9 +43,9 @@ pub(super) fn set_up(
     // A parked init may lead a session already.
     let _leads_already = rustix::process::setsid();
     if let Some(size) = plan.terminal {
-        let console = open_console(size)?;
+        let console = open_console(root, size)?;
         if place == Place::Container {
-            show_console(&console.slave)?;
+            show_console(root, &console.slave)?;
         }
         rustix::process::ioctl_tiocsctty(&console.slave)
             .tried(|| "make the terminal the controlling one".to_owned())?;
@@ -53,8 +54,10 @@ pub(super) fn set_up(
         rustix::stdio::dup2_stdout(&console.slave).tried(|| "set standard output".to_owned())?;
         rustix::stdio::dup2_stderr(&console.slave).tried(|| "set standard error".to_owned())?;
     } else if plan.null_stdin
-        && let Ok(null) = inside::open("/dev/null", OFlags::RDWR)
+        && let Ok(null) = root.open("/dev/null", OFlags::RDWR | OFlags::NOCTTY, Links::Refuse)
+        && protect::is_null(&null).is_ok_and(|genuine| genuine)
     {
+        // Without a null device the pipe stays, whose other end is closed.
         rustix::stdio::dup2_stdin(&null).tried(|| "set standard input".to_owned())?;
     }
     Ok(())
@@ -62,14 +65,17 @@ pub(super) fn set_up(
 
 /// Opens a terminal in the devpts of this mount namespace. The multiplexer
 /// must be what it says: an image could put a link there (CVE-2025-52565).
-fn open_console(size: TerminalSize) -> Result<Console, Failure> {
+fn open_console(root: &Root, size: TerminalSize) -> Result<Console, Failure> {
     let action = || "open a terminal in /dev/pts".to_owned();
-    let master = inside::open("/dev/pts/ptmx", OFlags::RDWR | OFlags::NOCTTY).tried(action)?;
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let master = root
+        .open("/dev/pts/ptmx", flags, Links::Refuse)
+        .tried(action)?;
     let status = rustix::fs::fstat(&master).tried(action)?;
     let system = rustix::fs::fstatfs(&master).tried(action)?;
     let genuine = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice
         && status.st_rdev == rustix::fs::makedev(5, 2)
-        && system.f_type == DEVPTS_MAGIC;
+        && i64::from(system.f_type) == DEVPTS_MAGIC;
     if !genuine {
         return Err(Failure::other(
             "/dev/pts/ptmx is not a pseudo-terminal multiplexer",
@@ -94,8 +100,9 @@ fn open_console(size: TerminalSize) -> Result<Console, Failure> {
     Ok(Console { master, slave })
 }
 
-/// Shows the terminal at `/dev/console`.
-fn show_console(slave: &OwnedFd) -> Result<(), Failure> {
+/// Shows the terminal at `/dev/console`, a file of its own: where an image
+/// has a link there, its target stays uncovered.
+fn show_console(root: &Root, slave: &OwnedFd) -> Result<(), Failure> {
     let action = || "mount the terminal at /dev/console".to_owned();
     let tree = rustix::mount::open_tree(
         slave,
@@ -105,6 +112,9 @@ fn show_console(slave: &OwnedFd) -> Result<(), Failure> {
             | OpenTreeFlags::AT_EMPTY_PATH,
     )
     .tried(action)?;
-    let place = inside::locate_or_make("/dev/console", Missing::File)?;
+    root.place_for_mount("/dev/console", Missing::File)?;
+    let place = root
+        .open("/dev/console", OFlags::PATH, Links::Refuse)
+        .tried(action)?;
     inside::attach(tree.as_fd(), place).tried(action)
 }

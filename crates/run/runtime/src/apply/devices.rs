@@ -1,65 +1,80 @@
 //! Device nodes and the usual links of `/dev`.
 
-use rustix::fs::{CWD, FileType, Gid, Mode, Uid};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{FileType, Gid, Mode, Stat, Uid};
 use rustix::io::Errno;
 
-use super::inside::{self, Missing};
+use super::inside::{self, Missing, Root};
 use super::{Descriptors, Tried};
 use crate::plan::{DeviceKind, DevicePlan, Failure};
 
 /// Links of `config-linux.md`, "Default Devices", and what terminals need.
 const LINKS: [(&str, &str); 6] = [
-    ("/proc/self/fd", "/dev/fd"),
-    ("/proc/self/fd/0", "/dev/stdin"),
-    ("/proc/self/fd/1", "/dev/stdout"),
-    ("/proc/self/fd/2", "/dev/stderr"),
-    ("pts/ptmx", "/dev/ptmx"),
-    ("/proc/kcore", "/dev/core"),
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
+    ("pts/ptmx", "ptmx"),
+    ("/proc/kcore", "core"),
 ];
 
-pub(super) fn make_all(devices: &[DevicePlan], descriptors: &Descriptors) -> Result<(), Failure> {
-    devices
-        .iter()
-        .try_for_each(|device| make(device, descriptors))
+/// Makes all nodes; most lie side by side, so the last directory is kept open.
+/// The process' mask must be empty: a mode is what the plan says.
+pub(super) fn make_all(
+    root: &Root,
+    devices: &[DevicePlan],
+    descriptors: &Descriptors,
+) -> Result<(), Failure> {
+    let mut last: Option<(&str, OwnedFd)> = None;
+    for device in devices {
+        if let Some(index) = device.bind {
+            bind(root, device, descriptors.get(index)?)?;
+            continue;
+        }
+        let (path, name) = split(&device.path)?;
+        let parent = match &last {
+            Some((open, parent)) if *open == path => parent,
+            _ => {
+                let parent = if path.is_empty() {
+                    root.locate("/").tried(|| "open /".to_owned())?
+                } else {
+                    root.locate_or_make(path, Missing::Directory)?
+                };
+                &last.insert((path, parent)).1
+            }
+        };
+        make(device, parent, name)?;
+    }
+    Ok(())
 }
 
-fn make(device: &DevicePlan, descriptors: &Descriptors) -> Result<(), Failure> {
+/// Shows the host's node, which must be the device that was asked for: a path
+/// alone could name any file of the host.
+fn bind(root: &Root, device: &DevicePlan, node: &OwnedFd) -> Result<(), Failure> {
     let at = device.path.as_str();
-    if let Some(index) = device.bind {
-        let place = inside::locate_or_make(at, Missing::File)?;
-        return inside::attach(descriptors.get(index)?, place)
-            .tried(|| format!("mount device {at}"));
+    let status = rustix::fs::fstat(node).tried(|| format!("look at the host's {at}"))?;
+    if !is_same(device, &status) {
+        return Err(Failure::other(format!(
+            "mount device {at}: the host's file of that name is another one"
+        )));
     }
-    let (parent, name) = split(at)?;
-    let parent = inside::locate_or_make(parent, Missing::Directory)?;
-    let kind = match device.kind {
-        DeviceKind::Character => FileType::CharacterDevice,
-        DeviceKind::Block => FileType::BlockDevice,
-        DeviceKind::Fifo => FileType::Fifo,
-    };
+    let place = root.place_for_mount(at, Missing::File)?;
+    inside::attach(node, place).tried(|| format!("mount device {at}"))
+}
+
+fn make(device: &DevicePlan, parent: &OwnedFd, name: &str) -> Result<(), Failure> {
+    let at = device.path.as_str();
     let number = rustix::fs::makedev(device.major, device.minor);
-    match rustix::fs::mknodat(
-        &parent,
-        name,
-        kind,
-        Mode::from_raw_mode(device.mode),
-        number,
-    ) {
+    let mode = Mode::from_raw_mode(device.mode);
+    match rustix::fs::mknodat(parent, name, file_type(device.kind), mode, number) {
         Ok(()) => {}
-        Err(Errno::EXIST) => return check_existing(device, &parent, name, kind),
+        Err(Errno::EXIST) => return check_existing(device, parent.as_fd(), name),
         Err(errno) => return Err(errno).tried(|| format!("make device {at}")),
     }
-    // The process' mask may have taken bits from the mode.
-    rustix::fs::chmodat(
-        &parent,
-        name,
-        Mode::from_raw_mode(device.mode),
-        rustix::fs::AtFlags::empty(),
-    )
-    .tried(|| format!("set mode of {at}"))?;
     if device.uid != 0 || device.gid != 0 {
         rustix::fs::chownat(
-            &parent,
+            parent,
             name,
             Some(Uid::from_raw(device.uid)),
             Some(Gid::from_raw(device.gid)),
@@ -70,18 +85,29 @@ fn make(device: &DevicePlan, descriptors: &Descriptors) -> Result<(), Failure> {
     Ok(())
 }
 
+fn file_type(kind: DeviceKind) -> FileType {
+    match kind {
+        DeviceKind::Character => FileType::CharacterDevice,
+        DeviceKind::Block => FileType::BlockDevice,
+        DeviceKind::Fifo => FileType::Fifo,
+    }
+}
+
+fn is_same(device: &DevicePlan, status: &Stat) -> bool {
+    FileType::from_raw_mode(status.st_mode) == file_type(device.kind)
+        && (device.kind == DeviceKind::Fifo
+            || status.st_rdev == rustix::fs::makedev(device.major, device.minor))
+}
+
 /// A node that is there already must be the one that was asked for.
 fn check_existing(
     device: &DevicePlan,
-    parent: &rustix::fd::OwnedFd,
+    parent: rustix::fd::BorrowedFd<'_>,
     name: &str,
-    kind: FileType,
 ) -> Result<(), Failure> {
     let status = rustix::fs::statat(parent, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
         .tried(|| format!("look at {}", device.path))?;
-    let same = FileType::from_raw_mode(status.st_mode) == kind
-        && status.st_rdev == rustix::fs::makedev(device.major, device.minor);
-    if same {
+    if is_same(device, &status) {
         Ok(())
     } else {
         Err(Failure::other(format!(
@@ -91,20 +117,21 @@ fn check_existing(
     }
 }
 
+/// Directory, empty for the root, and name.
 fn split(path: &str) -> Result<(&str, &str), Failure> {
     match path.trim_end_matches('/').rsplit_once('/') {
-        Some(("", name)) if !name.is_empty() => Ok(("/", name)),
         Some((parent, name)) if !matches!(name, "" | "." | "..") => Ok((parent, name)),
         _ => Err(Failure::other(format!("{path} is not a device's path"))),
     }
 }
 
 /// Makes the usual links; one that is there stays.
-pub(super) fn make_links() -> Result<(), Failure> {
+pub(super) fn make_links(root: &Root) -> Result<(), Failure> {
+    let dev = root.locate("/dev").tried(|| "open /dev".to_owned())?;
     for (target, link) in LINKS {
-        match rustix::fs::symlinkat(target, CWD, link) {
+        match rustix::fs::symlinkat(target, &dev, link) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno).tried(|| format!("link {link}")),
+            Err(errno) => return Err(errno).tried(|| format!("link /dev/{link}")),
         }
     }
     Ok(())

@@ -137,9 +137,9 @@ impl Root {
         Ok(place)
     }
 
-    /// A place for procfs or sysfs: no symlink on the way, or what is masked
-    /// afterwards could be another instance than the one that is mounted
-    /// (CVE-2021-30465, CVE-2023-27561).
+    /// A place for procfs, sysfs or `/dev`: no symlink on the way, or what is
+    /// masked or made afterwards could be in another instance than the one
+    /// that is mounted (CVE-2021-30465, CVE-2023-27561, CVE-2026-41579).
     pub(super) fn plain_directory(&self, at: &str) -> Result<OwnedFd, Failure> {
         refuse_root(at)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY;

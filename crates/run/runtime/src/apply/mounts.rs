@@ -2,56 +2,124 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use carrack_sys::mount::{Depth, MountAttributes};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
-use super::inside::{self, Missing};
-use super::{Descriptors, Tried};
+use super::inside::{self, Missing, Root};
+use super::{Descriptors, Tried, copy_up};
 use crate::plan::{Failure, FileSystemPlan, MountPlan, MountSource};
 
-pub(super) fn make_all(mounts: &[MountPlan], descriptors: &Descriptors) -> Result<(), Failure> {
-    mounts.iter().try_for_each(|mount| make(mount, descriptors))
+/// Makes all mounts; returns the procfs at `/proc`, if there is one.
+pub(super) fn make_all(
+    root: &Root,
+    mounts: &[MountPlan],
+    descriptors: &Descriptors,
+) -> Result<Option<OwnedFd>, Failure> {
+    let mut procfs = None;
+    for mount in mounts {
+        let made = make(root, mount, descriptors)?;
+        if is_proc(&mount.destination) {
+            procfs = made;
+        }
+    }
+    Ok(procfs)
 }
 
-fn make(mount: &MountPlan, descriptors: &Descriptors) -> Result<(), Failure> {
+fn is_proc(destination: &str) -> bool {
+    destination.trim_end_matches('/') == "/proc"
+}
+
+/// Makes one mount; returns it where it may be procfs.
+fn make(
+    root: &Root,
+    mount: &MountPlan,
+    descriptors: &Descriptors,
+) -> Result<Option<OwnedFd>, Failure> {
     let at = mount.destination.as_str();
     match &mount.source {
-        MountSource::Descriptor(index) => {
-            let source = descriptors.get(*index)?;
-            let missing =
-                if inside::is_directory(source).tried(|| format!("look at the source of {at}"))? {
-                    Missing::Directory
-                } else {
-                    Missing::File
-                };
-            let place = inside::locate_or_make(at, missing)?;
-            check_same_kind(&place, missing, at)?;
-            inside::attach(source, &place).tried(|| format!("mount at {at}"))
-        }
-        MountSource::FileSystem(plan) => {
-            let mount = new_file_system(plan).tried(|| format!("make {} for {at}", plan.kind))?;
-            let place = inside::locate_or_make(at, Missing::Directory)?;
-            if plan.copy_up {
-                return Err(Failure::other(format!(
-                    "tmpcopyup at {at} is not supported"
-                )));
-            }
-            attach_file_system(plan, &mount, &place)
-                .tried(|| format!("mount {} at {at}", plan.kind))
-        }
+        MountSource::Descriptor(index) => bind(root, at, descriptors.get(*index)?),
+        MountSource::FileSystem(plan) => file_system(root, at, plan).map(Some),
         MountSource::CgroupHierarchies {
             hierarchies,
             links,
             readonly,
         } => {
-            let place = inside::locate_or_make(at, Missing::Directory)?;
-            cgroup_hierarchies(at, &place, hierarchies, links, descriptors)?;
+            let place = root.place_for_mount(at, Missing::Directory)?;
+            let mount = cgroup_hierarchies(at, &place, hierarchies, links, descriptors)?;
             if *readonly {
-                make_place_readonly(at)?;
+                make_readonly(&mount).tried(|| format!("make {at} read-only"))?;
             }
-            Ok(())
+            Ok(None)
         }
     }
+}
+
+fn bind(root: &Root, at: &str, source: &OwnedFd) -> Result<Option<OwnedFd>, Failure> {
+    if is_proc(at) {
+        if !inside::is_procfs(source).tried(|| format!("look at the source of {at}"))? {
+            return Err(Failure::other(
+                "mount at /proc: what is mounted there must be procfs",
+            ));
+        }
+        let place = root.plain_directory(at)?;
+        inside::attach(source, &place).tried(|| format!("mount at {at}"))?;
+        let held = rustix::io::fcntl_dupfd_cloexec(source, 3);
+        return held.map(Some).tried(|| "hold procfs".to_owned());
+    }
+    let is_directory =
+        inside::is_directory(source).tried(|| format!("look at the source of {at}"))?;
+    let missing = if is_directory {
+        Missing::Directory
+    } else {
+        Missing::File
+    };
+    let place = root.place_for_mount(at, missing)?;
+    check_same_kind(&place, missing, at)?;
+    inside::attach(source, &place).tried(|| format!("mount at {at}"))?;
+    Ok(None)
+}
+
+fn file_system(root: &Root, at: &str, plan: &FileSystemPlan) -> Result<OwnedFd, Failure> {
+    let kind = plan.kind.as_str();
+    if is_proc(at) && kind != "proc" {
+        return Err(Failure::other(
+            "mount at /proc: what is mounted there must be procfs",
+        ));
+    }
+    let mode = existing_mode(root, at, plan);
+    let mount = new_file_system(plan, mode.as_deref())
+        .tried(|| format!("make {kind} for {at}"))?;
+    let plain = matches!(kind, "proc" | "sysfs") || at.trim_end_matches('/') == "/dev";
+    let place = if plain {
+        root.plain_directory(at)?
+    } else {
+        root.place_for_mount(at, Missing::Directory)?
+    };
+    if plan.copy_up {
+        copy_up::copy(&place, &mount, at)?;
+    }
+    if plan.propagation != 0 {
+        let attributes = MountAttributes {
+            propagation: plan.propagation,
+            ..MountAttributes::default()
+        };
+        carrack_sys::mount::set_attributes(mount.as_fd(), Depth::One, &attributes)
+            .tried(|| format!("set the propagation of {at}"))?;
+    }
+    inside::attach(&mount, &place).tried(|| format!("mount {kind} at {at}"))?;
+    Ok(mount)
+}
+
+/// A tmpfs that says no mode takes that of the directory it covers, as with
+/// runc.
+fn existing_mode(root: &Root, at: &str, plan: &FileSystemPlan) -> Option<String> {
+    if plan.kind != "tmpfs" || plan.parameters.iter().any(|(key, _)| key == "mode") {
+        return None;
+    }
+    let status = rustix::fs::fstat(root.locate(at).ok()?).ok()?;
+    Some(format!("{:o}", status.st_mode & 0o7777))
 }
 
 /// A file cannot be covered by a directory, nor the other way round; the
@@ -69,7 +137,7 @@ fn check_same_kind(place: &OwnedFd, source: Missing, at: &str) -> Result<(), Fai
 }
 
 /// A detached instance of a file system.
-fn new_file_system(plan: &FileSystemPlan) -> Result<OwnedFd, rustix::io::Errno> {
+fn new_file_system(plan: &FileSystemPlan, mode: Option<&str>) -> Result<OwnedFd, Errno> {
     use rustix::mount::{fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
     let context = fsopen(plan.kind.as_str(), FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(context.as_fd(), "source", plan.source.as_str())?;
@@ -79,33 +147,14 @@ fn new_file_system(plan: &FileSystemPlan) -> Result<OwnedFd, rustix::io::Errno> 
             None => fsconfig_set_flag(context.as_fd(), key.as_str())?,
         }
     }
+    if let Some(mode) = mode {
+        fsconfig_set_string(context.as_fd(), "mode", mode)?;
+    }
     fsconfig_create(context.as_fd())?;
     let attributes = u32::try_from(plan.attributes)
         .map(MountAttrFlags::from_bits_retain)
-        .map_err(|_| rustix::io::Errno::INVAL)?;
+        .map_err(|_| Errno::INVAL)?;
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-}
-
-fn attach_file_system(
-    plan: &FileSystemPlan,
-    mount: &OwnedFd,
-    place: &OwnedFd,
-) -> Result<(), rustix::io::Errno> {
-    if plan.propagation != 0 {
-        let attributes = carrack_sys::mount::MountAttributes {
-            propagation: plan.propagation,
-            ..Default::default()
-        };
-        carrack_sys::mount::set_attributes(
-            mount.as_fd(),
-            carrack_sys::mount::Depth::One,
-            &attributes,
-        )
-        .map_err(|error| {
-            rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::INVAL)
-        })?;
-    }
-    inside::attach(mount, place)
 }
 
 fn cgroup_hierarchies(
@@ -114,7 +163,7 @@ fn cgroup_hierarchies(
     hierarchies: &[(String, crate::plan::DescriptorIndex)],
     links: &[(String, String)],
     descriptors: &Descriptors,
-) -> Result<(), Failure> {
+) -> Result<OwnedFd, Failure> {
     let tmpfs = FileSystemPlan {
         kind: "tmpfs".to_owned(),
         source: "cgroup".to_owned(),
@@ -125,7 +174,7 @@ fn cgroup_hierarchies(
         propagation: 0,
         copy_up: false,
     };
-    let mount = new_file_system(&tmpfs).tried(|| format!("make tmpfs for {at}"))?;
+    let mount = new_file_system(&tmpfs, None).tried(|| format!("make tmpfs for {at}"))?;
     inside::attach(&mount, place).tried(|| format!("mount tmpfs at {at}"))?;
     for (name, index) in hierarchies {
         let source = descriptors.get(*index)?;
@@ -145,18 +194,13 @@ fn cgroup_hierarchies(
         rustix::fs::symlinkat(target.as_str(), &mount, name.as_str())
             .tried(|| format!("link {name} at {at}"))?;
     }
-    Ok(())
+    Ok(mount)
 }
 
-fn make_place_readonly(at: &str) -> Result<(), Failure> {
-    let place = inside::locate(at).tried(|| format!("open {at}"))?;
-    carrack_sys::mount::set_attributes(
-        place.as_fd(),
-        carrack_sys::mount::Depth::One,
-        &carrack_sys::mount::MountAttributes {
-            set: carrack_sys::mount::ATTR_RDONLY,
-            ..Default::default()
-        },
-    )
-    .tried(|| format!("make {at} read-only"))
+fn make_readonly(mount: &OwnedFd) -> std::io::Result<()> {
+    let attributes = MountAttributes {
+        set: carrack_sys::mount::ATTR_RDONLY,
+        ..MountAttributes::default()
+    };
+    carrack_sys::mount::set_attributes(mount.as_fd(), Depth::One, &attributes)
 }

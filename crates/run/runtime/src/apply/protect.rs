@@ -5,92 +5,134 @@ use std::os::fd::{AsFd, OwnedFd};
 use carrack_sys::mount::{
     ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY, Depth, MountAttributes,
 };
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
 
 use super::Tried;
-use super::inside;
+use super::inside::{self, Links, Root};
 use crate::plan::Failure;
 
-/// `PROC_SUPER_MAGIC` of `<linux/magic.h>`.
-const PROC_MAGIC: i64 = 0x9fa0;
+/// What is protected: the root, and the procfs mounted in it by descriptor,
+/// so that neither an image nor a neighbour on a shared volume can put
+/// something else in its place.
+pub(super) struct Protected<'a> {
+    pub(super) root: &'a Root,
+    pub(super) procfs: Option<&'a OwnedFd>,
+}
 
-/// Writes kernel parameters; the file must be procfs' own, whatever the image
-/// put in its way.
-pub(super) fn set_sysctls(parameters: &[(String, String)]) -> Result<(), Failure> {
-    for (path, value) in parameters {
-        let full = format!("/proc/sys/{path}");
-        let file = inside::open(&full, OFlags::WRONLY).tried(|| format!("open sysctl {path}"))?;
-        let system = rustix::fs::fstatfs(&file).tried(|| format!("look at sysctl {path}"))?;
-        if system.f_type != PROC_MAGIC {
-            return Err(Failure::other(format!("sysctl {path} is not on procfs")));
+impl Protected<'_> {
+    /// Writes kernel parameters into the procfs that was mounted, on which
+    /// nothing else is mounted (CVE-2025-52881).
+    pub(super) fn set_sysctls(&self, parameters: &[(String, String)]) -> Result<(), Failure> {
+        if parameters.is_empty() {
+            return Ok(());
         }
-        rustix::io::write(&file, value.as_bytes())
-            .tried(|| format!("set sysctl {path} to {value:?}"))?;
+        let procfs = self
+            .procfs
+            .ok_or_else(|| Failure::other("sysctls need a procfs mounted at /proc"))?;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+        for (path, value) in parameters {
+            let name = format!("sys/{path}");
+            let file = inside::resolve_with(procfs.as_fd(), &name, OFlags::WRONLY, resolve)
+                .tried(|| format!("open sysctl {path}"))?;
+            rustix::io::write(&file, value.as_bytes())
+                .tried(|| format!("set sysctl {path} to {value:?}"))?;
+        }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Makes paths read-only; one that is missing is passed over.
-pub(super) fn make_readonly(paths: &[String]) -> Result<(), Failure> {
-    for path in paths {
-        let Some(place) = existing(path)? else {
-            continue;
-        };
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_EMPTY_PATH
-            | OpenTreeFlags::AT_RECURSIVE;
-        let tree = rustix::mount::open_tree(&place, "", flags).tried(|| format!("clone {path}"))?;
-        carrack_sys::mount::set_attributes(
-            tree.as_fd(),
-            Depth::One,
-            &MountAttributes {
-                set: ATTR_RDONLY,
-                ..MountAttributes::default()
-            },
-        )
-        .tried(|| format!("make {path} read-only"))?;
-        inside::attach(&tree, &place).tried(|| format!("cover {path}"))?;
-    }
-    Ok(())
-}
-
-/// Covers directories with an empty read-only tmpfs and files with
-/// `/dev/null`; one that is missing is passed over.
-pub(super) fn mask(paths: &[String]) -> Result<(), Failure> {
-    let mut empty: Option<OwnedFd> = None;
-    for path in paths {
-        let Some(place) = existing(path)? else {
-            continue;
-        };
-        let is_directory = inside::is_directory(&place).tried(|| format!("look at {path}"))?;
-        let cover = if is_directory {
-            let empty = match &empty {
-                Some(empty) => empty,
-                None => empty.insert(empty_directory().tried(|| "make an empty tmpfs".to_owned())?),
+    /// Makes paths read-only with what is mounted below them; one that is
+    /// missing is passed over.
+    pub(super) fn make_readonly(&self, paths: &[String]) -> Result<(), Failure> {
+        for path in paths {
+            let Some(place) = self.existing(path)? else {
+                continue;
             };
-            clone_mount(empty).tried(|| format!("clone the cover of {path}"))?
-        } else {
-            null_device().tried(|| "open /dev/null to mask with".to_owned())?
-        };
-        inside::attach(&cover, &place).tried(|| format!("mask {path}"))?;
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE
+                | OpenTreeFlags::OPEN_TREE_CLOEXEC
+                | OpenTreeFlags::AT_EMPTY_PATH
+                | OpenTreeFlags::AT_RECURSIVE;
+            let tree = rustix::mount::open_tree(&place, "", flags)
+                .tried(|| format!("clone {path}"))?;
+            carrack_sys::mount::set_attributes(
+                tree.as_fd(),
+                Depth::Recursive,
+                &MountAttributes {
+                    set: ATTR_RDONLY,
+                    ..MountAttributes::default()
+                },
+            )
+            .tried(|| format!("make {path} read-only"))?;
+            inside::attach(&tree, &place).tried(|| format!("cover {path}"))?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Covers directories with an empty read-only tmpfs and files with
+    /// `/dev/null`; one that is missing is passed over.
+    pub(super) fn mask(&self, paths: &[String]) -> Result<(), Failure> {
+        let mut empty: Option<OwnedFd> = None;
+        let mut null: Option<OwnedFd> = None;
+        for path in paths {
+            let Some(place) = self.existing(path)? else {
+                continue;
+            };
+            let is_directory = inside::is_directory(&place).tried(|| format!("look at {path}"))?;
+            let cover = if is_directory {
+                match &empty {
+                    Some(empty) => empty,
+                    None => empty.insert(empty_directory().tried(|| "make an empty tmpfs".to_owned())?),
+                }
+            } else {
+                match &null {
+                    Some(null) => null,
+                    None => null.insert(self.null_device().tried(|| "open /dev/null to mask with".to_owned())?),
+                }
+            };
+            let cover = clone_mount(cover).tried(|| format!("clone the cover of {path}"))?;
+            inside::attach(&cover, &place).tried(|| format!("mask {path}"))?;
+        }
+        Ok(())
+    }
+
+    fn existing(&self, path: &str) -> Result<Option<OwnedFd>, Failure> {
+        let opened = match (self.procfs, path.strip_prefix("/proc/")) {
+            (Some(procfs), Some(below)) => inside::resolve_with(
+                procfs.as_fd(),
+                below,
+                OFlags::PATH,
+                ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS,
+            ),
+            _ => self.root.locate(path),
+        };
+        match opened {
+            Ok(place) => Ok(Some(place)),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(errno) => Err(errno).tried(|| format!("open {path}")),
+        }
+    }
+
+    /// The container's `/dev/null`, verified to be device 1:3: an image that
+    /// puts something else there would otherwise see through the mask
+    /// (CVE-2025-31133).
+    fn null_device(&self) -> Result<OwnedFd, Errno> {
+        let node = self.root.open("/dev/null", OFlags::PATH | OFlags::NOFOLLOW, Links::Refuse)?;
+        if is_null(&node)? { clone_mount(&node) } else { Err(Errno::NOTSUP) }
+    }
 }
 
-fn existing(path: &str) -> Result<Option<OwnedFd>, Failure> {
-    match inside::locate(path) {
-        Ok(place) => Ok(Some(place)),
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-        Err(errno) => Err(errno).tried(|| format!("open {path}")),
-    }
+/// Whether a descriptor is the null device.
+pub(super) fn is_null(node: impl AsFd) -> Result<bool, Errno> {
+    let status = rustix::fs::fstat(node)?;
+    Ok(FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice
+        && status.st_rdev == rustix::fs::makedev(1, 3))
 }
 
 fn empty_directory() -> Result<OwnedFd, Errno> {
     let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    rustix::mount::fsconfig_set_string(context.as_fd(), "size", "0")?;
+    // Whoever remounts it writable may still put nothing into it.
+    rustix::mount::fsconfig_set_string(context.as_fd(), "nr_inodes", "1")?;
     rustix::mount::fsconfig_set_string(context.as_fd(), "mode", "755")?;
     rustix::mount::fsconfig_create(context.as_fd())?;
     let attributes = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC;
@@ -109,24 +151,4 @@ fn clone_mount(mount: &OwnedFd) -> Result<OwnedFd, Errno> {
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | OpenTreeFlags::AT_EMPTY_PATH,
     )
-}
-
-/// The container's `/dev/null`, verified to be device 1:3: an image that puts
-/// something else there would otherwise see through the mask
-/// (CVE-2025-31133).
-fn null_device() -> Result<OwnedFd, Errno> {
-    let node = rustix::fs::openat(
-        CWD,
-        "/dev/null",
-        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    let status = rustix::fs::fstat(&node)?;
-    let is_null = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice
-        && status.st_rdev == rustix::fs::makedev(1, 3);
-    if is_null {
-        clone_mount(&node)
-    } else {
-        Err(Errno::NOTSUP)
-    }
 }

@@ -8,7 +8,7 @@
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
-use super::inside;
+use super::inside::{Links, Root};
 use crate::plan::{Failure, UserPlan};
 
 /// Largest `passwd` or `group` file read.
@@ -25,31 +25,58 @@ pub(super) struct Found {
     pub(super) home: String,
 }
 
+/// Whether a user's home is of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Home {
+    Wanted,
+    /// The environment says it.
+    Known,
+}
+
 /// Looks a user up.
-pub(super) fn find(plan: &UserPlan) -> Result<Found, Failure> {
-    match plan {
+pub(super) fn find(root: &Root, plan: &UserPlan, home: Home) -> Result<Found, Failure> {
+    let found = match plan {
         UserPlan::Ids { uid, gid, groups } => {
-            let passwd = read("/etc/passwd");
-            Ok(Found {
+            let passwd = match home {
+                Home::Wanted => read(root, "/etc/passwd"),
+                Home::Known => String::new(),
+            };
+            Found {
                 uid: *uid,
                 gid: *gid,
                 groups: groups.clone(),
                 home: passwd_lines(&passwd)
                     .find(|line| line.uid == *uid)
                     .map_or_else(|| "/".to_owned(), |line| line.home.to_owned()),
-            })
+            }
         }
-        UserPlan::Named { user, groups } => {
-            resolve(user, groups, &read("/etc/passwd"), &read("/etc/group"))
-        }
+        UserPlan::Named { user, groups } => resolve(
+            user,
+            groups,
+            &read(root, "/etc/passwd"),
+            &read(root, "/etc/group"),
+        )?,
+    };
+    refuse_no_id(&found)?;
+    Ok(found)
+}
+
+/// To the kernel the highest number means "leave it as it is", so a program
+/// asked to run as that user would stay root.
+fn refuse_no_id(found: &Found) -> Result<(), Failure> {
+    let ids = [found.uid, found.gid];
+    if ids.iter().chain(&found.groups).any(|id| *id == u32::MAX) {
+        return Err(Failure::other(format!("{} is nobody's id", u32::MAX)));
     }
+    Ok(())
 }
 
 /// A bounded regular file's text; what cannot be read counts as empty, as in
 /// an image without these files.
-fn read(path: &str) -> String {
+fn read(root: &Root, path: &str) -> String {
     let text = || -> Result<String, Errno> {
-        let file = inside::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = root.open(path, flags, Links::Follow)?;
         let status = rustix::fs::fstat(&file)?;
         if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
             return Err(Errno::INVAL);
@@ -232,6 +259,19 @@ mod tests {
         check("5000", &[], Ok((5000, 0, &[], "/")));
         check("1000", &[], Ok((7, 8, &[], "/seven")));
         check(":video", &[], Ok((0, 44, &[], "/root")));
+    }
+
+    #[test]
+    fn the_id_that_means_unchanged_is_nobodys() {
+        for (uid, gid, groups) in [
+            (u32::MAX, 0, vec![]),
+            (1, u32::MAX, vec![]),
+            (1, 1, vec![5, u32::MAX]),
+        ] {
+            let plan = UserPlan::Ids { uid, gid, groups };
+            let root = Root::of_process().expect("a root");
+            find(&root, &plan, Home::Known).expect_err("nobody's id");
+        }
     }
 
     #[test]

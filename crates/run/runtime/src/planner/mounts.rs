@@ -22,6 +22,12 @@ pub(super) fn plan(
                     format!("{:?} is not absolute", mount.destination),
                 ));
             }
+            if mount.destination.split('/').all(|part| matches!(part, "" | ".")) {
+                return Err(PlanError::invalid(
+                    "mounts.destination",
+                    "the root cannot be covered",
+                ));
+            }
             if mount.destination.contains('\0') {
                 return Err(PlanError::invalid("mounts.destination", "holds a NUL byte"));
             }
@@ -64,7 +70,7 @@ fn file_system(mount: &Mount, kind: &str, options: Parsed) -> FileSystemPlan {
         kind: kind.to_owned(),
         source: mount.source.clone().unwrap_or_else(|| kind.to_owned()),
         parameters: options.parameters,
-        attributes: options.set,
+        attributes: options.set | options.set_below,
         propagation: options.propagation,
         copy_up: options.copy_up,
     }
@@ -98,27 +104,20 @@ fn bind(mount: &Mount, options: &Parsed, sources: &mut Sources) -> Result<MountS
             "an idmapped mount needs uidMappings and gidMappings",
         ));
     }
+    let (own, all) = propagation(options);
     let request = BindRequest {
         path,
         recursive: options.bind == Some(Bind::Recursive),
         attributes: MountAttributes {
             set: options.set,
             clear: options.clear,
-            propagation: if options.propagation_below {
-                0
-            } else {
-                options.propagation
-            },
+            propagation: own,
             user_namespace: 0,
         },
         attributes_below: MountAttributes {
             set: options.set_below,
             clear: options.clear_below,
-            propagation: if options.propagation_below {
-                options.propagation
-            } else {
-                0
-            },
+            propagation: all,
             user_namespace: 0,
         },
         id_map,
@@ -126,6 +125,21 @@ fn bind(mount: &Mount, options: &Parsed, sources: &mut Sources) -> Result<MountS
     Ok(MountSource::Descriptor(
         sources.add(SourceRequest::Bind(request))?,
     ))
+}
+
+/// Propagation of a bind mount itself and of all that comes along.
+///
+/// A clone begins in the peer group of what it was cloned from, so that a
+/// mount made in it inside the container would show on the host. It leaves the
+/// group unless it is asked to be shared, and so does all below.
+fn propagation(options: &Parsed) -> (u64, u64) {
+    match (options.propagation, options.propagation_below) {
+        (0, _) => (0, options::MS_PRIVATE),
+        (kind, true) => (0, kind),
+        (kind @ options::MS_SHARED, false) => (kind, 0),
+        (kind @ options::MS_SLAVE, false) => (0, kind),
+        (kind, false) => (kind, options::MS_PRIVATE),
+    }
 }
 
 /// A mapping as the lines of `/proc/PID/uid_map`.
@@ -141,6 +155,7 @@ fn cgroup_source(
     view: &CgroupView,
     sources: &mut Sources,
 ) -> Result<MountSource, PlanError> {
+    let (own, all) = propagation(options);
     let leaf = |path: &str| {
         SourceRequest::Bind(BindRequest {
             path: path.to_owned(),
@@ -148,10 +163,13 @@ fn cgroup_source(
             attributes: MountAttributes {
                 set: options.set,
                 clear: options.clear,
-                propagation: options.propagation,
+                propagation: own,
                 user_namespace: 0,
             },
-            attributes_below: MountAttributes::default(),
+            attributes_below: MountAttributes {
+                propagation: all,
+                ..MountAttributes::default()
+            },
             id_map: None,
         })
     };

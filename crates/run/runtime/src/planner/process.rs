@@ -3,28 +3,8 @@
 use carrack_oci::runtime::{Capabilities, IoPriority, Personality, Process, Scheduler};
 
 use super::{Context, PlanError};
-use crate::capability;
+use crate::{capability, limit};
 use crate::plan::{CapabilityPlan, ProcessPlan, SchedulingPlan, TerminalSize, UserPlan};
-
-/// `RLIMIT_…` names by number, `<asm-generic/resource.h>`.
-const LIMITS: [&str; 16] = [
-    "CPU",
-    "FSIZE",
-    "DATA",
-    "STACK",
-    "CORE",
-    "RSS",
-    "NPROC",
-    "NOFILE",
-    "MEMLOCK",
-    "AS",
-    "LOCKS",
-    "SIGPENDING",
-    "MSGQUEUE",
-    "NICE",
-    "RTPRIO",
-    "RTTIME",
-];
 
 pub(super) fn plan(process: &Process, context: &Context) -> Result<ProcessPlan, PlanError> {
     if process.args.is_empty() || process.args[0].is_empty() {
@@ -60,8 +40,18 @@ pub(super) fn plan(process: &Process, context: &Context) -> Result<ProcessPlan, 
     {
         return Err(PlanError::unsupported(
             "process.apparmorProfile",
-            "this kernel has no AppArmor",
+            "AppArmor is not supported",
         ));
+    }
+    if process.exec_cpu_affinity.is_some() {
+        return Err(PlanError::unsupported(
+            "process.execCPUAffinity",
+            "CPU affinity of an exec is not supported",
+        ));
+    }
+    let own = &process.user;
+    if own.additional_gids.iter().chain([&own.uid, &own.gid]).any(|id| *id == u32::MAX) {
+        return Err(PlanError::invalid("process.user", format!("{} is nobody's id", u32::MAX)));
     }
     let user = context.user.clone().unwrap_or_else(|| UserPlan::Ids {
         uid: process.user.uid,
@@ -141,14 +131,9 @@ fn limits(process: &Process) -> Result<Vec<(u32, u64, u64)>, PlanError> {
         .rlimits
         .iter()
         .map(|limit| {
-            let number = limit
-                .kind
-                .strip_prefix("RLIMIT_")
-                .and_then(|name| LIMITS.iter().position(|known| *known == name))
-                .and_then(|position| u32::try_from(position).ok())
-                .ok_or_else(|| {
-                    PlanError::invalid("process.rlimits", format!("unknown limit {:?}", limit.kind))
-                })?;
+            let number = limit::number(&limit.kind).ok_or_else(|| {
+                PlanError::invalid("process.rlimits", format!("unknown limit {:?}", limit.kind))
+            })?;
             if seen & (1 << number) != 0 {
                 return Err(PlanError::invalid(
                     "process.rlimits",
