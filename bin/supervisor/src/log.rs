@@ -43,11 +43,17 @@ impl Log {
     pub(crate) fn write(&mut self, which: Output, bytes: &[u8], now_ns: u64) {
         let mut pending = std::mem::take(self.pending(which));
         let mut records = Vec::new();
-        for &byte in bytes {
-            pending.push(byte);
-            if byte == b'\n' || pending.len() == MAX_RECORD_BYTES {
-                log_line::append(&mut records, &pending, stream_name(which), now_ns);
-                pending.clear();
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let mut rest = line;
+            while !rest.is_empty() {
+                let room = MAX_RECORD_BYTES - pending.len();
+                let (part, more) = rest.split_at(room.min(rest.len()));
+                pending.extend_from_slice(part);
+                rest = more;
+                if pending.ends_with(b"\n") || pending.len() == MAX_RECORD_BYTES {
+                    self.add(&mut records, &pending, which, now_ns);
+                    pending.clear();
+                }
             }
         }
         if pending.is_empty() {
@@ -55,6 +61,19 @@ impl Log {
         }
         *self.pending(which) = pending;
         self.append(&records);
+    }
+
+    /// Adds a record to those that are written at once; a file that would
+    /// grow beyond its size gets what there is, and the record starts a new
+    /// one.
+    fn add(&mut self, records: &mut Vec<u8>, text: &[u8], which: Output, now_ns: u64) {
+        let before = records.len();
+        log_line::append(records, text, stream_name(which), now_ns);
+        let grown = self.size_bytes.saturating_add(records.len() as u64);
+        if before > 0 && grown > self.settings.max_size_bytes {
+            self.append(&records[..before]);
+            records.drain(..before);
+        }
     }
 
     /// Records what is left of an output that ended.

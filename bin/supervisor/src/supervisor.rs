@@ -694,6 +694,7 @@ impl Supervisor {
 fn harden() -> io::Result<()> {
     carrack_sys::descriptors::close_from(3, carrack_sys::descriptors::Closing::Now)?;
     carrack_sys::signals::reset_all();
+    carrack_sys::disposition::reset_reserved();
     carrack_sys::disposition::set(libc::SIGPIPE, carrack_sys::disposition::Disposition::Ignored)?;
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     Ok(())

@@ -96,8 +96,10 @@ impl Supervisor {
             self.clients.set_interest(&self.events, token, false);
             return;
         }
-        if let Some(sent) = self.clients.read(token) {
-            self.client_sent(token, sent);
+        match self.clients.read(token) {
+            Some(sent) => self.client_sent(token, sent),
+            // It may have been asked not to send, before the start.
+            None => self.clients.set_interest(&self.events, token, true),
         }
     }
 

@@ -27,6 +27,40 @@ pub fn set(signal: i32, disposition: Disposition) -> io::Result<()> {
     }
 }
 
+/// Gives the two signals that glibc keeps to itself their default: its
+/// `posix_spawn(3)` leaves them ignored in every program that it starts, and
+/// its `signal(2)` refuses to change that. For a process with one thread, as
+/// they are what keeps the threads' ids and ends in step.
+pub fn reset_reserved() {
+    /// `struct sigaction` as the kernel has it on x86-64 and arm64.
+    #[repr(C)]
+    struct KernelAction {
+        handler: usize,
+        flags: libc::c_ulong,
+        restorer: usize,
+        mask: u64,
+    }
+    let default = KernelAction {
+        handler: libc::SIG_DFL,
+        flags: 0,
+        restorer: 0,
+        mask: 0,
+    };
+    for signal in [32, 33] {
+        // SAFETY: `default` is live and of the layout that the size of the
+        // mask, the last argument, implies; it installs no handler.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                std::ptr::from_ref(&default),
+                std::ptr::null::<KernelAction>(),
+                size_of::<u64>(),
+            )
+        };
+    }
+}
+
 /// Sends a signal by its number, real-time ones too, to a child that the
 /// caller has not waited for: its id is not used again before.
 pub fn send_to_child(child: rustix::process::Pid, signal: i32) -> io::Result<()> {
