@@ -78,14 +78,20 @@ fn field_kib(text: &str, name: &str) -> Result<u64> {
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
-/// A process and all its descendants, with their command names.
+/// Name of a process's program, as it was called: `comm` is cut short, and of a
+/// program in a memfd it is a number.
+fn program(pid: u32) -> Option<String> {
+    let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+    let first = line.split('\0').next()?;
+    Some(first.rsplit('/').next()?.to_owned()).filter(|name| !name.is_empty())
+}
+
+/// A process and all its descendants, with their programs' names.
 pub(super) fn tree(root: u32) -> Vec<(u32, String)> {
     let mut found = Vec::new();
     let mut queue = vec![root];
     while let Some(pid) = queue.pop() {
-        if let Ok(name) = fs::read_to_string(format!("/proc/{pid}/comm")) {
-            found.push((pid, name.trim().to_owned()));
-        }
+        found.extend(program(pid).map(|name| (pid, name)));
         for task in fs::read_dir(format!("/proc/{pid}/task"))
             .into_iter()
             .flatten()
@@ -109,15 +115,7 @@ pub(super) fn in_mount_namespace_of(pid: u32) -> Vec<(u32, String)> {
     };
     all_pids()
         .filter(|p| fs::read_link(format!("/proc/{p}/ns/mnt")).is_ok_and(|ns| ns == wanted))
-        .filter_map(|p| {
-            Some((
-                p,
-                fs::read_to_string(format!("/proc/{p}/comm"))
-                    .ok()?
-                    .trim()
-                    .to_owned(),
-            ))
-        })
+        .filter_map(|p| Some((p, program(p)?)))
         .collect()
 }
 

@@ -14,7 +14,7 @@ use super::report::{Row, Table};
 const LOAD_MIB: usize = 1024;
 /// What each engine's process beside a container is called.
 const BESIDE: [(&str, &[&str]); 3] = [
-    ("carrack", &["supervisor", "carrack-superv", "carrack-sup"]),
+    ("carrack", &["carrack-supervisor"]),
     ("docker", &["containerd-shim"]),
     ("podman", &["conmon"]),
 ];
@@ -64,8 +64,8 @@ fn beside(engine: &Engine) -> (usize, u64) {
     all.dedup();
     let found: Vec<u64> = all
         .iter()
-        .filter(|(pid, comm)| {
-            *pid != engine.place_pid() && names.iter().any(|n| comm.starts_with(n))
+        .filter(|(pid, name)| {
+            *pid != engine.place_pid() && names.iter().any(|n| name.starts_with(n))
         })
         .filter_map(|(pid, _)| Some(pss_and_private_kib(*pid).ok()?.1))
         .collect();

@@ -62,11 +62,12 @@ impl Row {
 
     /// Engine and kind of the row: what it may be compared with.
     fn kind(&self) -> (&str, &str) {
-        self.what
-            .split_once([' ', ':'])
-            .map_or((self.what.as_str(), ""), |(e, k)| {
-                (e.trim_end_matches(':'), k.trim())
-            })
+        let (engine, kind) = self.what.split_once([' ', ':']).unwrap_or((&self.what, ""));
+        // Docker's client on Carrack is Carrack's row, held against docker's own.
+        match kind.strip_suffix(", on carrack") {
+            Some(kind) => ("carrack", kind.trim()),
+            None => (engine, kind.trim()),
+        }
     }
 }
 
