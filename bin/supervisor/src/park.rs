@@ -75,7 +75,9 @@ impl Parking<'_> {
     /// is the host's.
     fn check_mounts(&self) -> Result<(), Failure> {
         if self.own() & NEWNS == 0 {
-            return Err(Failure::other("a container needs a mount namespace of its own"));
+            return Err(Failure::other(
+                "a container needs a mount namespace of its own",
+            ));
         }
         for (_, namespace) in self.joins().filter(|(bit, _)| *bit == NEWNS) {
             let own = rustix::fs::stat("/proc/self/ns/mnt");
@@ -148,10 +150,8 @@ impl Parking<'_> {
             }
             Cloned::Parent { pidfd, .. } => {
                 drop(write);
-                let _status = rustix::process::waitid(
-                    WaitId::PidFd(pidfd.as_fd()),
-                    WaitIdOptions::EXITED,
-                );
+                let _status =
+                    rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
                 let mut pid = [0_u8; 4];
                 match rustix::io::read(&read, &mut pid) {
                     Ok(4) => Ok(i32::from_ne_bytes(pid)),

@@ -130,11 +130,12 @@ impl ProgramStreams {
 
     /// Outputs that are still open and how many bytes each of them holds.
     pub(crate) fn backlogs(&self) -> Vec<(Output, usize)> {
-        let backlog = |output: &OutputEnd| match (&self.terminal, rustix::io::ioctl_fionread(&output.fd)) {
-            // What is on its way through a terminal is not counted.
-            (Some(_), _) | (None, Err(_)) => TERMINAL_BACKLOG_BYTES,
-            (None, Ok(bytes)) => usize::try_from(bytes).unwrap_or(usize::MAX),
-        };
+        let backlog =
+            |output: &OutputEnd| match (&self.terminal, rustix::io::ioctl_fionread(&output.fd)) {
+                // What is on its way through a terminal is not counted.
+                (Some(_), _) | (None, Err(_)) => TERMINAL_BACKLOG_BYTES,
+                (None, Ok(bytes)) => usize::try_from(bytes).unwrap_or(usize::MAX),
+            };
         self.outputs.iter().map(|o| (o.which, backlog(o))).collect()
     }
 

@@ -198,7 +198,8 @@ impl Supervisor {
         }
         if self.listen_at.is_some_and(|at| Instant::now() >= at) {
             self.listen_at = None;
-            self.control.listen(&self.events, &self.listener, Interest::READ);
+            self.control
+                .listen(&self.events, &self.listener, Interest::READ);
             self.relay.listen(&self.events, Interest::READ);
         }
         if self.relay.datagrams.has_peers() {
@@ -249,7 +250,8 @@ impl Supervisor {
     /// process busy.
     fn listen_later(&mut self) {
         self.listen_at = Some(Instant::now() + LISTEN_AGAIN);
-        self.control.listen(&self.events, &self.listener, Interest::NONE);
+        self.control
+            .listen(&self.events, &self.listener, Interest::NONE);
         self.relay.listen(&self.events, Interest::NONE);
     }
 
@@ -693,9 +695,14 @@ impl Supervisor {
 /// root's debugger looks into this process or into what it forks.
 fn harden() -> io::Result<()> {
     carrack_sys::descriptors::close_from(3, carrack_sys::descriptors::Closing::Now)?;
+    // Executed by descriptor, it would be called by that one's number.
+    rustix::thread::set_name(c"carrack-superv")?;
     carrack_sys::signals::reset_all();
     carrack_sys::disposition::reset_reserved();
-    carrack_sys::disposition::set(libc::SIGPIPE, carrack_sys::disposition::Disposition::Ignored)?;
+    carrack_sys::disposition::set(
+        libc::SIGPIPE,
+        carrack_sys::disposition::Disposition::Ignored,
+    )?;
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     Ok(())
 }

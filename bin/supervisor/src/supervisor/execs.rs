@@ -133,10 +133,8 @@ impl Supervisor {
         if let Some((channel, token)) = exec.channel.take() {
             self.events.forget(&channel, token);
         }
-        let _reaped = rustix::process::waitid(
-            WaitId::PidFd(exec.between.as_fd()),
-            WaitIdOptions::EXITED,
-        );
+        let _reaped =
+            rustix::process::waitid(WaitId::PidFd(exec.between.as_fd()), WaitIdOptions::EXITED);
         let failure = match (&exec.failed, &exec.pidfd) {
             (Some(failure), _) => Some(failure.clone()),
             (None, None) => Some(Failure::other("the exec ended before its program ran")),

@@ -19,8 +19,14 @@ fn an_exec_is_inside_of_everything() {
         let inside = container.sh(&format!("readlink /proc/self/ns/{name}"));
         assert_eq!(inside.trim(), own);
     }
-    let host: Vec<String> = namespaces[..5].iter().map(|n| link(std::process::id(), n)).collect();
-    assert!(host.iter().zip(&own).all(|(host, own)| host != own), "{host:?} {own:?}");
+    let host: Vec<String> = namespaces[..5]
+        .iter()
+        .map(|n| link(std::process::id(), n))
+        .collect();
+    assert!(
+        host.iter().zip(&own).all(|(host, own)| host != own),
+        "{host:?} {own:?}"
+    );
     let status = container.sh("grep -E '^(Cap|Seccomp:|NoNew)' /proc/self/status");
     let first = container.sh("grep -E '^(Cap|Seccomp:|NoNew)' /proc/1/status");
     assert_eq!(status, first);
@@ -49,7 +55,10 @@ fn an_exec_is_inside_of_everything() {
 
 fn link(pid: u32, name: &str) -> String {
     let path = format!("/proc/{pid}/ns/{name}");
-    std::fs::read_link(path).expect("namespace").display().to_string()
+    std::fs::read_link(path)
+        .expect("namespace")
+        .display()
+        .to_string()
 }
 
 #[test]
@@ -58,9 +67,16 @@ fn codes_and_sentences_of_execs() {
         return;
     }
     let mut container = Setup::new("sleep 100").start();
-    let ended = container.exec("a", &["sh", "-c", "echo x; echo y >&2; exit 5"]).expect("runs");
-    assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (5, "x\n", "y\n"));
-    let ended = container.exec("b", &["sh", "-c", "kill -9 $$"]).expect("runs");
+    let ended = container
+        .exec("a", &["sh", "-c", "echo x; echo y >&2; exit 5"])
+        .expect("runs");
+    assert_eq!(
+        (ended.code, ended.stdout.as_str(), ended.stderr.as_str()),
+        (5, "x\n", "y\n")
+    );
+    let ended = container
+        .exec("b", &["sh", "-c", "kill -9 $$"])
+        .expect("runs");
     assert_eq!(ended.code, 137);
     let (failure, stream) = container.exec("c", &["nothing"]).err().expect("fails");
     assert_eq!(failure.exit_code, 127);
@@ -101,7 +117,9 @@ fn input_of_an_exec_ends_with_its_client() {
     let plan = container.exec_plan(&["wc", "-c"]);
     let mut client = container.start_exec("w", plan, true);
     say(&mut client, &"z".repeat(200_000));
-    client.shutdown(std::net::Shutdown::Write).expect("shutdown");
+    client
+        .shutdown(std::net::Shutdown::Write)
+        .expect("shutdown");
     assert_eq!(harness::read_frames(client).0, "200000\n");
     assert_eq!(container.exec_code("w"), 0);
 }
@@ -113,7 +131,11 @@ fn a_hundred_execs_leave_nothing() {
     }
     let mut container = Setup::new("sleep 100").start();
     container.sh("true");
-    let count = || std::fs::read_dir(format!("/proc/{}/fd", container.child.id())).expect("fds").count();
+    let count = || {
+        std::fs::read_dir(format!("/proc/{}/fd", container.child.id()))
+            .expect("fds")
+            .count()
+    };
     let before = count();
     let mut ids = Vec::new();
     for number in 0..100 {
@@ -129,7 +151,8 @@ fn a_hundred_execs_leave_nothing() {
         let now = std::fs::read_dir(format!("/proc/{}/fd", container.child.id()));
         now.expect("fds").count() <= before
     });
-    let children = crate::rootfs::read(format!("/proc/{0}/task/{0}/children", container.child.id()));
+    let children =
+        crate::rootfs::read(format!("/proc/{0}/task/{0}/children", container.child.id()));
     assert_eq!(children.trim(), container.pid.to_string());
 }
 
@@ -158,7 +181,9 @@ fn a_paused_container_does_not_stop_its_supervisor() {
     // It still answers.
     let socket = container.setup.rootfs.path("socket");
     let hello = std::os::unix::net::UnixStream::connect(socket).expect("connect");
-    hello.set_read_timeout(Some(harness::BOUND)).expect("time-out");
+    hello
+        .set_read_timeout(Some(harness::BOUND))
+        .expect("time-out");
     let mut reader = carrack_supervision::FrameReader::default();
     assert!(reader.fill(&hello).expect("the supervisor answers"));
     std::fs::write(&state, "THAWED").expect("thaw");

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use carrack_oci::runtime::Spec;
@@ -15,6 +15,7 @@ use carrack_supervision::{
     Attach, AwaitExit, CloneNamespaces, Event, Exec, FrameReader, LogFile, Prepare, Request, Start,
     Streams, Target,
 };
+use rustix::process::Pid;
 use serde_json::{Value, json};
 
 use crate::rootfs::Rootfs;
@@ -34,9 +35,20 @@ pub(crate) const USUAL: u64 = NEWNS | NEWPID | NEWNET | NEWIPC | NEWUTS;
 
 /// Docker's capabilities.
 pub(crate) const CAPABILITIES: [&str; 14] = [
-    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW",
-    "CAP_SETGID", "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
 ];
 
 /// Whether a test can run here; says why not.
@@ -115,7 +127,10 @@ impl Setup {
     }
 
     pub(crate) fn mount(&mut self, mount: Value) -> &mut Self {
-        self.spec["mounts"].as_array_mut().expect("mounts").push(mount);
+        self.spec["mounts"]
+            .as_array_mut()
+            .expect("mounts")
+            .push(mount);
         self
     }
 
@@ -127,7 +142,11 @@ impl Setup {
         let (stdout, stderr) = read_frames(client);
         let code = container.await_exit();
         container.release();
-        Ended { code, stdout, stderr }
+        Ended {
+            code,
+            stdout,
+            stderr,
+        }
     }
 
     /// Starts it; expects that to fail.
@@ -161,7 +180,11 @@ impl Ended {
     /// Standard output of a program that must have succeeded.
     #[track_caller]
     pub(crate) fn ok(self) -> String {
-        assert_eq!(self.code, 0, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code, 0,
+            "stdout: {}\nstderr: {}",
+            self.stdout, self.stderr
+        );
         self.stdout
     }
 }
@@ -226,17 +249,69 @@ fn spec(args: &[&str]) -> Value {
 /// A supervisor, its container and the daemon's connection.
 pub(crate) struct Container {
     pub(crate) setup: Setup,
-    pub(crate) child: Child,
+    pub(crate) child: Supervisor,
     pub(crate) control: Option<UnixStream>,
     reader: FrameReader,
     pub(crate) pid: u32,
     pub(crate) events: Vec<Event>,
 }
 
+/// A supervisor's process, executed from one sealed memfd as the daemon does.
+pub(crate) struct Supervisor {
+    pid: Pid,
+    status: Option<i32>,
+}
+
+impl Supervisor {
+    fn spawn(control: OwnedFd, listener: OwnedFd) -> Self {
+        static PROGRAM: OnceLock<OwnedFd> = OnceLock::new();
+        let program = PROGRAM.get_or_init(|| {
+            use rustix::fs::{MemfdFlags, SealFlags};
+            let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+            let memfd = rustix::fs::memfd_create("carrack-supervisor", flags).expect("memfd");
+            let path = std::env::var("CARRACK_TEST_SUPERVISOR")
+                .unwrap_or_else(|_| env!("CARGO_BIN_EXE_carrack-supervisor").to_owned());
+            let bytes = std::fs::read(path).expect("program");
+            let mut file = std::fs::File::from(memfd);
+            file.write_all(&bytes).expect("write");
+            let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+            rustix::fs::fcntl_add_seals(&file, seals).expect("seal");
+            file.into()
+        });
+        let descriptors = [control.as_fd(), listener.as_fd(), rustix::stdio::stderr()];
+        let pid =
+            carrack_sys::process::spawn(program.as_fd(), &[c"carrack-supervisor"], &descriptors)
+                .expect("supervisor");
+        Self {
+            pid: Pid::from_raw(pid).expect("id"),
+            status: None,
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    pub(crate) fn kill(&self) {
+        if self.status.is_none() {
+            rustix::process::kill_process(self.pid, rustix::process::Signal::KILL).expect("kill");
+        }
+    }
+
+    /// Waits for its end; its code as a shell would say it.
+    pub(crate) fn wait(&mut self) -> i32 {
+        *self.status.get_or_insert_with(|| {
+            let id = rustix::process::WaitId::Pid(self.pid);
+            let status = rustix::process::waitid(id, rustix::process::WaitIdOptions::EXITED);
+            carrack_sys::process::exit_code(status.expect("wait").expect("status"))
+        })
+    }
+}
+
 impl Drop for Container {
     fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
+        self.child.kill();
+        self.child.wait();
     }
 }
 
@@ -244,12 +319,7 @@ impl Container {
     fn park(setup: Setup) -> Result<Self, Failure> {
         let (ours, theirs) = UnixStream::pair().expect("socket pair");
         let listener = UnixListener::bind(setup.rootfs.path("socket")).expect("listener");
-        let child = Command::new(env!("CARGO_BIN_EXE_carrack-supervisor"))
-            .env_clear()
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::from(OwnedFd::from(listener)))
-            .spawn()
-            .expect("supervisor");
+        let child = Supervisor::spawn(theirs.into(), listener.into());
         ours.set_read_timeout(Some(BOUND)).expect("time-out");
         let mut container = Self {
             setup,
@@ -379,8 +449,7 @@ impl Container {
         self.send(&Request::ExitRecorded, &[]);
         self.send(&Request::Release, &[]);
         self.wait_for(|e| matches!(e, Event::Released).then_some(()));
-        let status = self.child.wait().expect("supervisor");
-        assert!(status.success(), "{status}");
+        assert_eq!(self.child.wait(), 0);
     }
 
     /// The plan of a program to be added.
@@ -417,8 +486,12 @@ impl Container {
     #[track_caller]
     pub(crate) fn sh(&mut self, script: &str) -> String {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let id = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string();
-        self.exec(&id, &["/bin/sh", "-c", script]).expect("runs").ok()
+        let id = COUNT
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+            .to_string();
+        self.exec(&id, &["/bin/sh", "-c", script])
+            .expect("runs")
+            .ok()
     }
 
     pub(crate) fn exec_code(&mut self, id: &str) -> i32 {
@@ -501,9 +574,16 @@ pub(crate) fn read_until(client: &mut UnixStream, text: &str) -> String {
     let mut chunk = [0; 4096];
     while !String::from_utf8_lossy(&seen).contains(text) {
         let count = client.read(&mut chunk).unwrap_or_else(|error| {
-            panic!("{error}: {text:?} not in {:?}", String::from_utf8_lossy(&seen))
+            panic!(
+                "{error}: {text:?} not in {:?}",
+                String::from_utf8_lossy(&seen)
+            )
         });
-        assert!(count > 0, "{text:?} not in {:?}", String::from_utf8_lossy(&seen));
+        assert!(
+            count > 0,
+            "{text:?} not in {:?}",
+            String::from_utf8_lossy(&seen)
+        );
         seen.extend_from_slice(&chunk[..count]);
     }
     String::from_utf8_lossy(&seen).into_owned()
@@ -552,7 +632,9 @@ impl Leaf {
 
     fn files(&self) -> Vec<OwnedFd> {
         let open = |d: &std::path::PathBuf| {
-            let file = std::fs::OpenOptions::new().write(true).open(d.join(self.file));
+            let file = std::fs::OpenOptions::new()
+                .write(true)
+                .open(d.join(self.file));
             file.expect("cgroup file").into()
         };
         self.directories.iter().map(open).collect()

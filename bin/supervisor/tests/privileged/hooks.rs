@@ -71,8 +71,7 @@ fn a_hook_that_fails_or_hangs_fails_the_start() {
     ] {
         for kind in ["createContainer", "startContainer"] {
             let mut setup = Setup::new("true");
-            setup.spec["hooks"] =
-                json!({kind: [{"path": "/bin/sh", "args": ["sh", "-c", script], "timeout": timeout}]});
+            setup.spec["hooks"] = json!({kind: [{"path": "/bin/sh", "args": ["sh", "-c", script], "timeout": timeout}]});
             let sentence = setup.fails().sentence();
             assert!(sentence.contains(text), "{kind}: {sentence}");
         }

@@ -37,7 +37,11 @@ fn records_are_there_once_the_end_was_told() {
     let log = container.setup.rootfs.path("container/json.log");
     let found = records(&read(&log));
     let of = |stream: &str| -> Vec<&str> {
-        found.iter().filter(|(s, _)| s == stream).map(|(_, l)| l.as_str()).collect()
+        found
+            .iter()
+            .filter(|(s, _)| s == stream)
+            .map(|(_, l)| l.as_str())
+            .collect()
     };
     assert_eq!(of("stdout"), ["a\n", "b\n", "no line end"]);
     assert_eq!(of("stderr"), ["err <&>\n"]);
@@ -73,11 +77,17 @@ fn rotation_keeps_the_newest_and_no_more_than_allowed() {
         let text = read(directory.join(name));
         assert!(text.len() <= 40_000, "{name} has {} bytes", text.len());
         let kept = records(&text);
-        numbers.extend(kept.into_iter().map(|(_, l)| l.trim().parse::<u32>().expect("number")));
+        numbers.extend(
+            kept.into_iter()
+                .map(|(_, l)| l.trim().parse::<u32>().expect("number")),
+        );
     }
     assert!(!directory.join("json.log.3").exists());
     assert_eq!(numbers.last(), Some(&5000));
-    assert!(numbers.windows(2).all(|w| w[1] == w[0] + 1), "in order, none lost");
+    assert!(
+        numbers.windows(2).all(|w| w[1] == w[0] + 1),
+        "in order, none lost"
+    );
     container.release();
 }
 

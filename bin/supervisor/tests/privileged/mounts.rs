@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use serde_json::{Value, json};
 
-use crate::harness::{BASE_ID, NEWNS, Setup, can_run, eventually};
+use crate::harness::{Setup, can_run, eventually};
 use crate::rootfs::read;
 
 fn bind(source: &Path, target: &str, options: &[&str]) -> Value {
@@ -17,20 +17,33 @@ fn bind(source: &Path, target: &str, options: &[&str]) -> Value {
 }
 
 /// A tmpfs on the host with this propagation, unmounted on drop.
-struct HostMount(std::path::PathBuf);
+struct HostMount(std::path::PathBuf, Option<tempfile::TempDir>);
 
 impl HostMount {
-    fn new(path: std::path::PathBuf, propagation: MountPropagationFlags) -> Self {
-        fs::create_dir_all(&path).expect("directory");
+    /// At a place of its own.
+    fn new(propagation: MountPropagationFlags) -> Self {
+        let place = tempfile::Builder::new()
+            .prefix("carrack-supervisor-")
+            .tempdir()
+            .expect("directory");
+        let mut mount = Self::at(place.path().to_owned(), propagation);
+        mount.1 = Some(place);
+        mount
+    }
+
+    fn at(path: std::path::PathBuf, propagation: MountPropagationFlags) -> Self {
         rustix::mount::mount("test", &path, "tmpfs", MountFlags::empty(), None).expect("tmpfs");
         rustix::mount::mount_change(&path, propagation).expect("propagation");
         fs::create_dir(path.join("below")).expect("directory");
-        Self(path)
+        Self(path, None)
     }
 
     fn mounts_below(&self) -> usize {
         let prefix = format!(" {}/", self.0.display());
-        read("/proc/self/mountinfo").lines().filter(|l| l.contains(&prefix)).count()
+        read("/proc/self/mountinfo")
+            .lines()
+            .filter(|l| l.contains(&prefix))
+            .count()
     }
 }
 
@@ -49,13 +62,23 @@ fn options_of_mounts_apply() {
         "grep -E ' (/proc|/dev|/dev/shm|/sys|/data|/data/file|/scratch) ' /proc/mounts; \
          cat /data/file; echo x > /data/new || echo read-only; stat -c %a /tmp; stat -c %a /scratch",
     );
-    fs::set_permissions(setup.rootfs.path("lower/tmp"), fs::Permissions::from_mode(0o1770)).expect("mode");
+    fs::set_permissions(
+        setup.rootfs.path("lower/tmp"),
+        fs::Permissions::from_mode(0o1770),
+    )
+    .expect("mode");
     let data = setup.rootfs.write("data/file", "content\n");
     let directory = data.parent().expect("parent").to_owned();
-    setup.mount(bind(&directory, "/data", &["ro", "nosuid", "nodev", "noatime"]));
+    setup.mount(bind(
+        &directory,
+        "/data",
+        &["ro", "nosuid", "nodev", "noatime"],
+    ));
     setup.mount(json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}));
-    setup.mount(json!({"destination": "/scratch", "type": "tmpfs", "source": "tmpfs",
-        "options": ["size=1m", "mode=711", "noexec"]}));
+    setup.mount(
+        json!({"destination": "/scratch", "type": "tmpfs", "source": "tmpfs",
+        "options": ["size=1m", "mode=711", "noexec"]}),
+    );
     let said = setup.run().ok();
     for wanted in [
         "proc /proc proc rw,nosuid,nodev,noexec,relatime",
@@ -89,8 +112,8 @@ fn a_bind_brings_what_is_below_and_recursive_read_only_reaches_it() {
             "(touch /host/x 2>/dev/null && echo rw) || echo ro; \
              (touch /host/below/x 2>/dev/null && echo rw) || echo ro",
         );
-        let outer = HostMount::new(setup.rootfs.path("outer"), MountPropagationFlags::PRIVATE);
-        let _inner = HostMount::new(outer.0.join("below"), MountPropagationFlags::PRIVATE);
+        let outer = HostMount::new(MountPropagationFlags::PRIVATE);
+        let _inner = HostMount::at(outer.0.join("below"), MountPropagationFlags::PRIVATE);
         setup.mount(bind(&outer.0, "/host", &options));
         assert_eq!(setup.run().ok(), format!("{top}\n{below}\n"), "{options:?}");
     }
@@ -116,16 +139,18 @@ fn propagation_is_as_asked_and_private_if_not() {
         (vec!["runbindable"], false, false),
     ] {
         let mut setup = Setup::new("sleep 100");
-        let host = HostMount::new(setup.rootfs.path("host"), MountPropagationFlags::SHARED);
+        let host = HostMount::new(MountPropagationFlags::SHARED);
         fs::create_dir(host.0.join("inner")).expect("directory");
         setup.mount(bind(&host.0, "/host", &options));
         for set in ["bounding", "effective", "permitted"] {
-            let list = setup.spec["process"]["capabilities"][set].as_array_mut().expect("list");
+            let list = setup.spec["process"]["capabilities"][set]
+                .as_array_mut()
+                .expect("list");
             list.push(json!("CAP_SYS_ADMIN"));
         }
         setup.filter = None;
         let mut container = setup.start();
-        let later = HostMount::new(host.0.join("below"), MountPropagationFlags::PRIVATE);
+        let later = HostMount::at(host.0.join("below"), MountPropagationFlags::PRIVATE);
         let seen = container.sh("grep -c ' /host/below ' /proc/self/mounts; true");
         assert_eq!(seen.trim() == "1", down, "{options:?} down");
         drop(later);
@@ -141,16 +166,30 @@ fn the_root_has_the_propagation_of_the_spec_and_never_the_hosts() {
         return;
     }
     for (asked, wanted) in [
-        ("", ""), ("private", ""), ("rprivate", ""), ("shared", "shared:"), ("rshared", "shared:"),
-        ("slave", ""), ("rslave", ""), ("unbindable", "unbindable"),
+        ("", ""),
+        ("private", ""),
+        ("rprivate", ""),
+        ("shared", "shared:"),
+        ("rshared", "shared:"),
+        ("slave", ""),
+        ("rslave", ""),
+        ("unbindable", "unbindable"),
     ] {
         let mut setup = Setup::new("grep ' / / ' /proc/self/mountinfo");
         setup.spec["linux"]["rootfsPropagation"] = json!(asked);
         let line = setup.run().ok();
         let optional = line.split(" - ").next().expect("fields");
-        let shown = optional.split_whitespace().skip(6).collect::<Vec<_>>().join(" ");
+        let shown = optional
+            .split_whitespace()
+            .skip(6)
+            .collect::<Vec<_>>()
+            .join(" ");
         assert!(
-            if wanted.is_empty() { shown.is_empty() } else { shown.starts_with(wanted) },
+            if wanted.is_empty() {
+                shown.is_empty()
+            } else {
+                shown.starts_with(wanted)
+            },
             "{asked:?}: {line}"
         );
     }
@@ -171,11 +210,17 @@ fn a_read_only_root_and_protected_paths() {
     setup.rootfs.write("lower/file", "secret");
     setup.spec["root"]["readonly"] = json!(true);
     for path in ["/masked", "/file", "/missing", "/file/below"] {
-        setup.spec["linux"]["maskedPaths"].as_array_mut().expect("list").push(json!(path));
+        setup.spec["linux"]["maskedPaths"]
+            .as_array_mut()
+            .expect("list")
+            .push(json!(path));
     }
     let said = setup.run().ok();
     assert!(!said.contains("secret"), "{said}");
-    assert!(said.starts_with("touch: /x: Read-only file system\ndev\n0\n0\n0\n"), "{said}");
+    assert!(
+        said.starts_with("touch: /x: Read-only file system\ndev\n0\n0\n0\n"),
+        "{said}"
+    );
     assert_eq!(said.matches("Read-only file system").count(), 2, "{said}");
 }
 
@@ -188,13 +233,22 @@ fn targets_are_made_also_behind_links_that_lead_nowhere() {
         "cat /etc/resolv.conf /deep/in/it/file; cat /run/systemd/resolve/stub-resolv.conf; cat /loop 2>&1; true",
     );
     let lower = setup.rootfs.lower();
-    symlink("../run/systemd/resolve/stub-resolv.conf", lower.join("etc/resolv.conf")).expect("link");
+    symlink(
+        "../run/systemd/resolve/stub-resolv.conf",
+        lower.join("etc/resolv.conf"),
+    )
+    .expect("link");
     symlink("/../../../run/deep", lower.join("deep")).expect("link");
     let file = setup.rootfs.write("resolv.conf", "nameserver\n");
     setup.mount(bind(&file, "/etc/resolv.conf", &[]));
     setup.mount(bind(&file, "/deep/in/it/file", &[]));
     assert_eq!(
-        setup.run().ok().lines().filter(|l| *l == "nameserver").count(),
+        setup
+            .run()
+            .ok()
+            .lines()
+            .filter(|l| *l == "nameserver")
+            .count(),
         3
     );
     let mut looped = Setup::new("true");
@@ -237,8 +291,10 @@ fn tmpcopyup_begins_with_what_was_there() {
     fs::set_permissions(data.join("a"), fs::Permissions::from_mode(0o4751)).expect("mode");
     chown(data.join("a"), Some(5), Some(6)).expect("owner");
     fs::set_permissions(data.join("a"), fs::Permissions::from_mode(0o4751)).expect("mode");
-    setup.mount(json!({"destination": "/data", "type": "tmpfs", "source": "tmpfs",
-        "options": ["tmpcopyup", "size=1m"]}));
+    setup.mount(
+        json!({"destination": "/data", "type": "tmpfs", "source": "tmpfs",
+        "options": ["tmpcopyup", "size=1m"]}),
+    );
     let said = setup.run().ok();
     assert!(
         said.starts_with("first\nsecond\n/etc/passwd\n4751 5 6\n755 0 0\n3\n"),
@@ -248,8 +304,10 @@ fn tmpcopyup_begins_with_what_was_there() {
     // It is bounded by the size of the tmpfs.
     let mut setup = Setup::new("true");
     setup.rootfs.write("lower/data/large", &"x".repeat(200_000));
-    setup.mount(json!({"destination": "/data", "type": "tmpfs", "source": "tmpfs",
-        "options": ["tmpcopyup", "size=64k"]}));
+    setup.mount(
+        json!({"destination": "/data", "type": "tmpfs", "source": "tmpfs",
+        "options": ["tmpcopyup", "size=64k"]}),
+    );
     assert!(setup.fails().sentence().contains("no space left"));
 }
 
@@ -280,7 +338,6 @@ fn an_idmapped_bind_shows_real_ids_shifted() {
     assert_eq!(fs::metadata(data.join("new")).expect("made").uid(), 7007);
     container.await_exit();
     container.release();
-    let _ = BASE_ID;
 }
 
 /// What another container on a shared volume swaps under our feet stays
@@ -301,7 +358,10 @@ fn a_swap_race_on_a_shared_volume_reaches_nothing_of_the_host() {
         move || {
             while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                 let _ = rustix::fs::renameat_with(
-                    rustix::fs::CWD, volume.join("a"), rustix::fs::CWD, volume.join("evil"),
+                    rustix::fs::CWD,
+                    volume.join("a"),
+                    rustix::fs::CWD,
+                    volume.join("evil"),
                     rustix::fs::RenameFlags::EXCHANGE,
                 );
             }
@@ -332,7 +392,7 @@ fn nothing_is_left_mounted_on_the_host() {
         return;
     }
     let mut setup = Setup::new("true");
-    let host = HostMount::new(setup.rootfs.path("host"), MountPropagationFlags::SHARED);
+    let host = HostMount::new(MountPropagationFlags::SHARED);
     setup.mount(bind(&host.0, "/host", &[]));
     setup.mount(json!({"destination": "/host/below", "type": "tmpfs", "source": "tmpfs"}));
     let before = host.mounts_below();
@@ -341,5 +401,4 @@ fn nothing_is_left_mounted_on_the_host() {
     container.await_exit();
     container.release();
     eventually("no mounts left", || host.mounts_below() == before);
-    let _ = NEWNS;
 }

@@ -47,14 +47,26 @@ fn root_of_a_user_namespace_is_nobody_outside() {
     use std::os::unix::fs::MetadataExt;
     assert_eq!(std::fs::metadata(made).expect("made").uid(), BASE_ID);
     let status = container.proc_file("status");
-    assert!(status.contains(&format!("Uid:\t{BASE_ID}\t{BASE_ID}")), "{status}");
+    assert!(
+        status.contains(&format!("Uid:\t{BASE_ID}\t{BASE_ID}")),
+        "{status}"
+    );
     // An exec is in it too.
-    assert_eq!(container.sh("id -u; readlink /proc/self/ns/user").lines().next(), Some("0"));
+    assert_eq!(
+        container
+            .sh("id -u; readlink /proc/self/ns/user")
+            .lines()
+            .next(),
+        Some("0")
+    );
     let of_exec = container.sh("readlink /proc/self/ns/user; readlink /proc/1/ns/user");
     let ends: Vec<&str> = of_exec.lines().collect();
     assert_eq!(ends[0], ends[1]);
     let status = container.sh("grep -E '^(CapInh|CapEff|Seccomp:)' /proc/self/status");
-    assert_eq!(status, "CapInh:\t0000000000000000\nCapEff:\t00000000a80425fb\nSeccomp:\t2\n");
+    assert_eq!(
+        status,
+        "CapInh:\t0000000000000000\nCapEff:\t00000000a80425fb\nSeccomp:\t2\n"
+    );
 }
 
 #[test]
@@ -78,13 +90,20 @@ fn a_container_joins_every_namespace_of_another() {
     other.time_offsets = "monotonic 1000 0\n".to_owned();
     let other = other.start();
     let kinds = [
-        (NEWPID, "pid"), (NEWNET, "net"), (NEWIPC, "ipc"), (NEWUTS, "uts"), (NEWCGROUP, "cgroup"),
+        (NEWPID, "pid"),
+        (NEWNET, "net"),
+        (NEWIPC, "ipc"),
+        (NEWUTS, "uts"),
+        (NEWCGROUP, "cgroup"),
         (NEWTIME, "time"),
     ];
     let mut setup = Setup::new("sleep 100");
     setup.made = NEWNS;
     setup.spec["hostname"] = json!("");
-    setup.joined = kinds.iter().map(|(bit, name)| (*bit, namespace(&other, name))).collect();
+    setup.joined = kinds
+        .iter()
+        .map(|(bit, name)| (*bit, namespace(&other, name)))
+        .collect();
     let mut container = setup.start();
     for (_, name) in kinds {
         let of = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/{name}")).expect("link");
@@ -118,13 +137,21 @@ fn a_mount_namespace_is_joined_and_the_hosts_is_refused() {
     let before = crate::rootfs::read("/proc/self/mountinfo");
     let mut setup = Setup::new("true");
     setup.made = USUAL & !NEWNS;
-    assert!(setup.fails().sentence().contains("mount namespace of its own"));
+    assert!(
+        setup
+            .fails()
+            .sentence()
+            .contains("mount namespace of its own")
+    );
     let mut setup = Setup::new("true");
     setup.made = USUAL & !NEWNS;
     let own = std::fs::File::open("/proc/self/ns/mnt").expect("namespace");
     setup.joined = vec![(NEWNS, own.into())];
     assert!(setup.fails().sentence().contains("is the host's"));
-    assert_eq!(crate::rootfs::read("/proc/self/mountinfo").lines().next(), before.lines().next());
+    assert_eq!(
+        crate::rootfs::read("/proc/self/mountinfo").lines().next(),
+        before.lines().next()
+    );
 }
 
 #[test]
@@ -133,7 +160,8 @@ fn a_user_namespace_is_joined_with_what_belongs_to_it() {
         return;
     }
     let other = in_user_namespace("sleep 100").start();
-    let mut setup = Setup::new("id -u; readlink /proc/self/ns/user; readlink /proc/self/ns/net; sleep 100");
+    let mut setup =
+        Setup::new("id -u; readlink /proc/self/ns/user; readlink /proc/self/ns/net; sleep 100");
     setup.rootfs.give_to(BASE_ID);
     setup.made = NEWNS | NEWPID | NEWUTS;
     // The order that it is given in does not matter.
@@ -185,16 +213,29 @@ fn clocks_are_shifted_in_a_time_namespace() {
     let said = harness::read_until(&mut client, "\n");
     let uptime = |text: &str| -> f64 {
         let number = text.trim_start_matches(|c: char| !c.is_ascii_digit());
-        number.split_whitespace().next().and_then(|n| n.parse().ok()).expect("uptime")
+        number
+            .split_whitespace()
+            .next()
+            .and_then(|n| n.parse().ok())
+            .expect("uptime")
     };
     let body = said.get(8..).expect("frame");
     let host = uptime(&crate::rootfs::read("/proc/uptime"));
     let inside = uptime(body);
     assert!((inside - host - 864_000.0).abs() < 60.0, "{inside} {host}");
     let of_exec = uptime(&container.sh("cat /proc/uptime"));
-    assert!((of_exec - host - 864_000.0).abs() < 60.0, "{of_exec} {host}");
-    let own = std::fs::read_link(format!("/proc/{}/ns/time_for_children", container.child.id()));
-    assert_eq!(own.expect("link"), std::fs::read_link("/proc/self/ns/time").expect("link"));
+    assert!(
+        (of_exec - host - 864_000.0).abs() < 60.0,
+        "{of_exec} {host}"
+    );
+    let own = std::fs::read_link(format!(
+        "/proc/{}/ns/time_for_children",
+        container.child.id()
+    ));
+    assert_eq!(
+        own.expect("link"),
+        std::fs::read_link("/proc/self/ns/time").expect("link")
+    );
 }
 
 #[test]
@@ -230,7 +271,12 @@ fn control_groups_are_seen_as_the_own_root() {
         println!("SKIP: no control groups of version 1");
         return;
     }
-    let name = leaf.directories[0].file_name().expect("name").to_str().expect("text").to_owned();
+    let name = leaf.directories[0]
+        .file_name()
+        .expect("name")
+        .to_str()
+        .expect("text")
+        .to_owned();
     setup.cgroup_namespace = CgroupNamespace::New;
     setup.cgroup = CgroupView::V1 {
         hierarchies: leaf
@@ -241,13 +287,18 @@ fn control_groups_are_seen_as_the_own_root() {
             .collect(),
         links: vec![("alias".to_owned(), "pids".to_owned())],
     };
-    setup.mount(json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
-        "options": ["ro", "nosuid", "noexec", "nodev"]}));
+    setup.mount(
+        json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+        "options": ["ro", "nosuid", "noexec", "nodev"]}),
+    );
     let mut container = setup.park().expect("parked");
     let mut client = container.attach(carrack_supervision::Target::Container, false);
     container.start().expect("started");
     let said = harness::read_until(&mut client, "Read-only");
-    assert!(said.contains(":pids:/\n") && said.contains(":freezer:/\n"), "{said}");
+    assert!(
+        said.contains(":pids:/\n") && said.contains(":freezer:/\n"),
+        "{said}"
+    );
     assert!(!said.contains(&name), "the leaf's name shows: {said}");
     assert!(said.contains("alias"), "{said}");
     // The exec is in the same namespace.

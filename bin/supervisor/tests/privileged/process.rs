@@ -40,15 +40,26 @@ fn what_cannot_run_says_so_with_the_codes_of_a_shell() {
         assert_eq!(failure.exit_code, code, "{failure:?}");
         assert!(failure.sentence().contains(text), "{}", failure.sentence());
     };
-    check(&["nothing"], 127, "\"nothing\": executable file not found in $PATH");
+    check(
+        &["nothing"],
+        127,
+        "\"nothing\": executable file not found in $PATH",
+    );
     check(&["/no/such"], 127, "no such file or directory");
     check(&["/etc/passwd"], 126, "permission denied");
     check(&["/bin"], 126, "is a directory");
     check(&["/bin/busybox/x"], 127, "no such file or directory");
     let mut script = Setup::with_args(&["/tmp/script"]);
     script.rootfs.script("lower/tmp/script", "exit 0");
-    std::fs::write(script.rootfs.path("lower/tmp/script"), "#!/no/interpreter\n").expect("write");
-    let failure = { script.spec["process"]["cwd"] = json!("/tmp"); script.fails() };
+    std::fs::write(
+        script.rootfs.path("lower/tmp/script"),
+        "#!/no/interpreter\n",
+    )
+    .expect("write");
+    let failure = {
+        script.spec["process"]["cwd"] = json!("/tmp");
+        script.fails()
+    };
     assert_eq!(failure.exit_code, 127, "{failure:?}");
     let mut lost = Setup::new("true");
     lost.spec["process"]["cwd"] = json!("/nowhere");
@@ -116,7 +127,7 @@ fn a_filter_need_allow_nothing_but_the_program() {
     }
     let strict = br#"{"defaultAction": "SCMP_ACT_KILL_PROCESS", "syscalls": [{"names": [
         "execve", "brk", "arch_prctl", "set_tid_address", "set_robust_list", "rseq", "prlimit64",
-        "readlinkat", "readlink", "getrandom", "mprotect", "getuid", "prctl", "fstat", "write",
+        "readlink", "getrandom", "mprotect", "getuid", "getgid", "setuid", "setgid", "prctl", "fstat", "write",
         "writev", "exit_group", "mmap", "newfstatat", "ioctl"
     ], "action": "SCMP_ACT_ALLOW"}]}"#;
     for no_new_privileges in [false, true] {

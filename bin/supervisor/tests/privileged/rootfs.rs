@@ -63,7 +63,11 @@ impl Rootfs {
     pub(crate) fn mount(&self) -> OwnedFd {
         use rustix::mount::{fsconfig_create, fsconfig_set_string, fsmount, fsopen};
         let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).expect("overlay");
-        for (key, name) in [("lowerdir", "lower"), ("upperdir", "upper"), ("workdir", "work")] {
+        for (key, name) in [
+            ("lowerdir", "lower"),
+            ("upperdir", "upper"),
+            ("workdir", "work"),
+        ] {
             fsconfig_set_string(context.as_fd(), key, self.path(name)).expect("parameter");
         }
         fsconfig_create(context.as_fd()).expect("overlay");
@@ -89,7 +93,8 @@ impl Rootfs {
             walk(&self.path(name), id);
         }
         use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(self.directory.path(), fs::Permissions::from_mode(0o755)).expect("mode");
+        fs::set_permissions(self.directory.path(), fs::Permissions::from_mode(0o755))
+            .expect("mode");
     }
 
     pub(crate) fn write(&self, path: &str, text: &str) -> PathBuf {

@@ -47,11 +47,7 @@ pub trait Report {
 /// `descriptors` are those that came with the plan, in order; standard streams
 /// are in place. The process must be in a mount namespace of the container
 /// ([`isolate_mounts`]), see [`Plan::check`] for the others.
-pub fn run_container(
-    plan: &Plan,
-    descriptors: Vec<OwnedFd>,
-    report: &mut dyn Report,
-) -> Failure {
+pub fn run_container(plan: &Plan, descriptors: Vec<OwnedFd>, report: &mut dyn Report) -> Failure {
     match prepare_container(plan, descriptors, report) {
         Err(failure) => failure,
         Ok(prepared) => match plan.first_process {

@@ -76,10 +76,14 @@ impl Plan {
     pub fn check(&self, own_namespaces: u64) -> Result<(), Failure> {
         let own = |bit: i32| own_namespaces & bit as u64 != 0;
         if !own(libc::CLONE_NEWNS) {
-            return Err(Failure::other("a container needs a mount namespace of its own"));
+            return Err(Failure::other(
+                "a container needs a mount namespace of its own",
+            ));
         }
         if (self.hostname.is_some() || self.domainname.is_some()) && !own(libc::CLONE_NEWUTS) {
-            return Err(Failure::other("a host name needs a UTS namespace of the container's own"));
+            return Err(Failure::other(
+                "a host name needs a UTS namespace of the container's own",
+            ));
         }
         for (path, _) in &self.sysctls {
             if !crate::sysctl::namespace(path).is_some_and(own) {

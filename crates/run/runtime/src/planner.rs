@@ -18,8 +18,8 @@ use carrack_oci::runtime::{IdMapping, Linux, NamespaceKind, Spec};
 use thiserror::Error;
 
 use crate::plan::{
-    CgroupNamespace, DescriptorIndex, FirstProcess, Plan, ProcessPlan, RootPlan,
-    SeccompPlan, UserPlan,
+    CgroupNamespace, DescriptorIndex, FirstProcess, Plan, ProcessPlan, RootPlan, SeccompPlan,
+    UserPlan,
 };
 use crate::sources::SourceRequest;
 
@@ -165,7 +165,8 @@ pub fn plan(spec: &Spec, context: &Context) -> Result<Planned, PlanError> {
     process_plan.personality = process::personality(linux.personality.as_ref())?;
     let create_hooks = hooks::create(spec)?;
     // Hooks of the host look for the root where the bundle has it.
-    let staging = Some(root.path.clone()).filter(|p| !create_hooks.is_empty() && p.starts_with('/'));
+    let staging =
+        Some(root.path.clone()).filter(|p| !create_hooks.is_empty() && p.starts_with('/'));
     Ok(Planned {
         plan: Plan {
             root: RootPlan {
@@ -195,9 +196,13 @@ pub fn plan(spec: &Spec, context: &Context) -> Result<Planned, PlanError> {
 /// A spec that lists its namespaces must list those that it changes. One that
 /// lists none is planned for a sandbox whose owner knows, see [`Plan::check`].
 fn check_namespaces(spec: &Spec, linux: &Linux) -> Result<(), PlanError> {
-    let listed = |kind| linux.namespaces.is_empty() || linux.namespaces.iter().any(|n| n.kind == kind);
+    let listed =
+        |kind| linux.namespaces.is_empty() || linux.namespaces.iter().any(|n| n.kind == kind);
     let missing = |field: &str, kind: &str| {
-        Err(PlanError::invalid(field, format!("needs a {kind} namespace of the container's own")))
+        Err(PlanError::invalid(
+            field,
+            format!("needs a {kind} namespace of the container's own"),
+        ))
     };
     if !listed(NamespaceKind::Mount) {
         return missing("linux.namespaces", "mount");
@@ -215,9 +220,10 @@ fn check_namespaces(spec: &Spec, linux: &Linux) -> Result<(), PlanError> {
 /// Host or domain name; the kernel's `__NEW_UTS_LEN` is 64.
 fn name(field: &str, name: Option<&str>) -> Result<Option<String>, PlanError> {
     match name {
-        Some(name) if name.len() > 64 || name.contains('\0') => {
-            Err(PlanError::invalid(field, "is longer than 64 bytes or holds a NUL byte"))
-        }
+        Some(name) if name.len() > 64 || name.contains('\0') => Err(PlanError::invalid(
+            field,
+            "is longer than 64 bytes or holds a NUL byte",
+        )),
         name => Ok(name.filter(|n| !n.is_empty()).map(str::to_owned)),
     }
 }
@@ -233,7 +239,9 @@ pub fn time_offset_lines(linux: &Linux) -> Result<String, PlanError> {
         .time_offsets
         .iter()
         .map(|(clock, offset)| match clock.as_str() {
-            "monotonic" | "boottime" => Ok(format!("{clock} {} {}\n", offset.secs, offset.nanosecs)),
+            "monotonic" | "boottime" => {
+                Ok(format!("{clock} {} {}\n", offset.secs, offset.nanosecs))
+            }
             other => Err(PlanError::invalid(
                 "linux.timeOffsets",
                 format!("{other:?} is neither monotonic nor boottime"),
@@ -272,9 +280,11 @@ impl Sources {
 fn absolute_paths(field: &str, paths: &[String]) -> Result<Vec<String>, PlanError> {
     for path in paths {
         if !path.starts_with('/') || path.contains('\0') {
-            return Err(PlanError::invalid(field, format!("{path:?} is not an absolute path")));
+            return Err(PlanError::invalid(
+                field,
+                format!("{path:?} is not an absolute path"),
+            ));
         }
     }
     Ok(paths.to_vec())
 }
-

@@ -21,7 +21,8 @@ const CHUNK_BYTES: usize = 16 << 20;
 /// Copies the content of `from`, a place, into the root of `to`.
 pub(super) fn copy(from: &OwnedFd, to: &OwnedFd, at: &str) -> Result<(), Failure> {
     let mut left = MAX_ENTRIES;
-    directory(from.as_fd(), to.as_fd(), MAX_DEPTH, &mut left).tried(|| format!("copy {at} into its tmpfs"))
+    directory(from.as_fd(), to.as_fd(), MAX_DEPTH, &mut left)
+        .tried(|| format!("copy {at} into its tmpfs"))
 }
 
 fn directory(
@@ -73,14 +74,24 @@ fn directory(
 }
 
 /// Owner, then the mode again: a change of owner takes set-id bits away.
-fn own(to: BorrowedFd<'_>, name: &std::ffi::CStr, status: &Stat, kind: FileType) -> Result<(), Errno> {
+fn own(
+    to: BorrowedFd<'_>,
+    name: &std::ffi::CStr,
+    status: &Stat,
+    kind: FileType,
+) -> Result<(), Errno> {
     if status.st_uid == 0 && status.st_gid == 0 {
         return Ok(());
     }
     let (uid, gid) = (Uid::from_raw(status.st_uid), Gid::from_raw(status.st_gid));
     rustix::fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
     if kind != FileType::Symlink && status.st_mode & 0o6000 != 0 {
-        rustix::fs::chmodat(to, name, Mode::from_raw_mode(status.st_mode & 0o7777), AtFlags::empty())?;
+        rustix::fs::chmodat(
+            to,
+            name,
+            Mode::from_raw_mode(status.st_mode & 0o7777),
+            AtFlags::empty(),
+        )?;
     }
     Ok(())
 }

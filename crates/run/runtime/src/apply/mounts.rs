@@ -89,8 +89,7 @@ fn file_system(root: &Root, at: &str, plan: &FileSystemPlan) -> Result<OwnedFd, 
         ));
     }
     let mode = existing_mode(root, at, plan);
-    let mount = new_file_system(plan, mode.as_deref())
-        .tried(|| format!("make {kind} for {at}"))?;
+    let mount = new_file_system(plan, mode.as_deref()).tried(|| format!("make {kind} for {at}"))?;
     let plain = matches!(kind, "proc" | "sysfs") || at.trim_end_matches('/') == "/dev";
     let place = if plain {
         root.plain_directory(at)?

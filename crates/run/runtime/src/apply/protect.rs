@@ -53,8 +53,8 @@ impl Protected<'_> {
                 | OpenTreeFlags::OPEN_TREE_CLOEXEC
                 | OpenTreeFlags::AT_EMPTY_PATH
                 | OpenTreeFlags::AT_RECURSIVE;
-            let tree = rustix::mount::open_tree(&place, "", flags)
-                .tried(|| format!("clone {path}"))?;
+            let tree =
+                rustix::mount::open_tree(&place, "", flags).tried(|| format!("clone {path}"))?;
             carrack_sys::mount::set_attributes(
                 tree.as_fd(),
                 Depth::Recursive,
@@ -82,12 +82,17 @@ impl Protected<'_> {
             let cover = if is_directory {
                 match &empty {
                     Some(empty) => empty,
-                    None => empty.insert(empty_directory().tried(|| "make an empty tmpfs".to_owned())?),
+                    None => {
+                        empty.insert(empty_directory().tried(|| "make an empty tmpfs".to_owned())?)
+                    }
                 }
             } else {
                 match &null {
                     Some(null) => null,
-                    None => null.insert(self.null_device().tried(|| "open /dev/null to mask with".to_owned())?),
+                    None => null.insert(
+                        self.null_device()
+                            .tried(|| "open /dev/null to mask with".to_owned())?,
+                    ),
                 }
             };
             let cover = clone_mount(cover).tried(|| format!("clone the cover of {path}"))?;
@@ -117,16 +122,24 @@ impl Protected<'_> {
     /// puts something else there would otherwise see through the mask
     /// (CVE-2025-31133).
     fn null_device(&self) -> Result<OwnedFd, Errno> {
-        let node = self.root.open("/dev/null", OFlags::PATH | OFlags::NOFOLLOW, Links::Refuse)?;
-        if is_null(&node)? { clone_mount(&node) } else { Err(Errno::NOTSUP) }
+        let node = self
+            .root
+            .open("/dev/null", OFlags::PATH | OFlags::NOFOLLOW, Links::Refuse)?;
+        if is_null(&node)? {
+            clone_mount(&node)
+        } else {
+            Err(Errno::NOTSUP)
+        }
     }
 }
 
 /// Whether a descriptor is the null device.
 pub(super) fn is_null(node: impl AsFd) -> Result<bool, Errno> {
     let status = rustix::fs::fstat(node)?;
-    Ok(FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice
-        && status.st_rdev == rustix::fs::makedev(1, 3))
+    Ok(
+        FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice
+            && status.st_rdev == rustix::fs::makedev(1, 3),
+    )
 }
 
 fn empty_directory() -> Result<OwnedFd, Errno> {

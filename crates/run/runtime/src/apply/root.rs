@@ -95,8 +95,7 @@ pub(super) fn finish(plan: &RootPlan) -> Result<(), Failure> {
 /// Host and domain name.
 pub(super) fn set_names(host: Option<&str>, domain: Option<&str>) -> Result<(), Failure> {
     if let Some(host) = host {
-        rustix::system::sethostname(host.as_bytes())
-            .tried(|| format!("set host name {host:?}"))?;
+        rustix::system::sethostname(host.as_bytes()).tried(|| format!("set host name {host:?}"))?;
     }
     if let Some(domain) = domain {
         rustix::system::setdomainname(domain.as_bytes())

@@ -3,7 +3,10 @@ use super::*;
 fn shell(script: &str, timeout: Option<i64>) -> Hook {
     Hook {
         path: "/bin/sh".to_owned(),
-        args: ["sh", "-c", script].iter().map(|a| (*a).to_owned()).collect(),
+        args: ["sh", "-c", script]
+            .iter()
+            .map(|a| (*a).to_owned())
+            .collect(),
         env: vec!["WORD=hello".to_owned()],
         timeout,
     }
@@ -32,7 +35,10 @@ fn a_state_is_json_whatever_the_strings_hold() {
 
 #[test]
 fn hooks_get_their_state_and_nothing_else_of_the_environment() {
-    let check = shell("read s; test \"$s\" = '{\"pid\":1}' && test $WORD = hello && test -z \"$HOME\"", None);
+    let check = shell(
+        "read s; test \"$s\" = '{\"pid\":1}' && test $WORD = hello && test -z \"$HOME\"",
+        None,
+    );
     run(&[check], "{\"pid\":1}").expect("the hook is content");
 }
 
@@ -49,12 +55,21 @@ fn a_hook_that_fails_stops_the_next_but_not_after_the_end() {
 #[test]
 fn a_hook_that_hangs_is_killed_and_one_that_never_reads_is_no_trouble() {
     let error = run(&[shell("exec sleep 100", Some(1))], "{}").expect_err("hangs");
-    assert!(matches!(error, HookError::Timeout { timeout_s: 1, .. }), "{error}");
+    assert!(
+        matches!(error, HookError::Timeout { timeout_s: 1, .. }),
+        "{error}"
+    );
     let large = format!("{{\"x\":\"{}\"}}", "y".repeat(300_000));
     run(&[shell("exit 0", None)], &large).expect("it need not read");
     run(&[shell("test $(wc -c) -eq 300008", None)], &large).expect("it may read all");
     assert!(matches!(
-        run(&[Hook { path: "/no/such".to_owned(), ..Hook::default() }], "{}"),
+        run(
+            &[Hook {
+                path: "/no/such".to_owned(),
+                ..Hook::default()
+            }],
+            "{}"
+        ),
         Err(HookError::Run { .. })
     ));
 }

@@ -23,9 +23,18 @@ fn all(field: &str, hooks: &[Hook]) -> Result<Vec<HookPlan>, PlanError> {
 
 fn one(field: &str, hook: &Hook) -> Result<HookPlan, PlanError> {
     if !hook.path.starts_with('/') {
-        return Err(PlanError::invalid(field, format!("path {:?} is not absolute", hook.path)));
+        return Err(PlanError::invalid(
+            field,
+            format!("path {:?} is not absolute", hook.path),
+        ));
     }
-    if hook.args.iter().chain(&hook.env).chain([&hook.path]).any(|text| text.contains('\0')) {
+    if hook
+        .args
+        .iter()
+        .chain(&hook.env)
+        .chain([&hook.path])
+        .any(|text| text.contains('\0'))
+    {
         return Err(PlanError::invalid(field, "a string holds a NUL byte"));
     }
     let timeout_s = match hook.timeout {
@@ -33,7 +42,9 @@ fn one(field: &str, hook: &Hook) -> Result<HookPlan, PlanError> {
         Some(seconds) => u32::try_from(seconds)
             .ok()
             .filter(|seconds| *seconds > 0)
-            .ok_or_else(|| PlanError::invalid(field, format!("timeout {seconds} is not above zero")))?,
+            .ok_or_else(|| {
+                PlanError::invalid(field, format!("timeout {seconds} is not above zero"))
+            })?,
     };
     Ok(HookPlan {
         path: hook.path.clone(),

@@ -22,7 +22,11 @@ pub(super) fn plan(
                     format!("{:?} is not absolute", mount.destination),
                 ));
             }
-            if mount.destination.split('/').all(|part| matches!(part, "" | ".")) {
+            if mount
+                .destination
+                .split('/')
+                .all(|part| matches!(part, "" | "."))
+            {
                 return Err(PlanError::invalid(
                     "mounts.destination",
                     "the root cannot be covered",

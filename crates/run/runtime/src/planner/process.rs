@@ -3,8 +3,8 @@
 use carrack_oci::runtime::{Capabilities, IoPriority, Personality, Process, Scheduler};
 
 use super::{Context, PlanError};
-use crate::{capability, limit};
 use crate::plan::{CapabilityPlan, ProcessPlan, SchedulingPlan, TerminalSize, UserPlan};
+use crate::{capability, limit};
 
 pub(super) fn plan(process: &Process, context: &Context) -> Result<ProcessPlan, PlanError> {
     if process.args.is_empty() || process.args[0].is_empty() {
@@ -50,8 +50,16 @@ pub(super) fn plan(process: &Process, context: &Context) -> Result<ProcessPlan, 
         ));
     }
     let own = &process.user;
-    if own.additional_gids.iter().chain([&own.uid, &own.gid]).any(|id| *id == u32::MAX) {
-        return Err(PlanError::invalid("process.user", format!("{} is nobody's id", u32::MAX)));
+    if own
+        .additional_gids
+        .iter()
+        .chain([&own.uid, &own.gid])
+        .any(|id| *id == u32::MAX)
+    {
+        return Err(PlanError::invalid(
+            "process.user",
+            format!("{} is nobody's id", u32::MAX),
+        ));
     }
     let user = context.user.clone().unwrap_or_else(|| UserPlan::Ids {
         uid: process.user.uid,

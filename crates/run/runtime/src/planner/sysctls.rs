@@ -27,7 +27,9 @@ pub(super) fn plan(linux: &Linux) -> Result<Vec<(String, String)>, PlanError> {
 /// separates first decides: in `net/ipv4/conf/eth0.1/forwarding` the dot stays,
 /// in `net.ipv4.conf.eth0/1.forwarding` the slash means one.
 fn path(name: &str) -> Result<String, PlanError> {
-    let dots_separate = name.find(['.', '/']).is_some_and(|at| name[at..].starts_with('.'));
+    let dots_separate = name
+        .find(['.', '/'])
+        .is_some_and(|at| name[at..].starts_with('.'));
     let path: String = if dots_separate {
         let swap = |c| match c {
             '.' => '/',
