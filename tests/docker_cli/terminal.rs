@@ -30,7 +30,11 @@ fn a_shell_on_a_terminal() {
         terminal.send("sleep 1000\n").unwrap();
         until("the program runs", BOUND, || {
             let out = engine.sh("docker exec term pidof sleep");
-            if out.code == 0 { Ok(()) } else { Err(out.stderr) }
+            if out.code == 0 {
+                Ok(())
+            } else {
+                Err(out.stderr)
+            }
         });
         terminal.send("\x03").unwrap();
         terminal.send("echo co''de $?\n").unwrap();

@@ -360,6 +360,18 @@ impl Engine {
     }
 }
 
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Everything else of it ends with the world; this one is ours to wait for.
+        if let Some((mut child, pid)) = self.daemon.take() {
+            if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+                let _gone = kill_process(pid, Signal::KILL);
+            }
+            let _status = child.wait();
+        }
+    }
+}
+
 /// Asks whether the API answers: a socket may listen before anyone serves it.
 fn ping(socket: &Path) -> std::io::Result<()> {
     let mut stream = UnixStream::connect(socket)?;

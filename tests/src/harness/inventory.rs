@@ -241,13 +241,17 @@ pub fn class(name: &str) -> String {
 }
 
 fn class_of_word(word: &str) -> String {
-    let is_id = |s: &str| s.len() >= 6 && s.bytes().all(|b| b.is_ascii_hexdigit());
+    // From eight on no word of a language is made of a to f alone.
+    let is_id = |s: &str| {
+        s.bytes().all(|b| b.is_ascii_hexdigit())
+            && (s.len() >= 8 || s.len() >= 6 && s.bytes().any(|b| b.is_ascii_digit()))
+    };
     if is_id(word) {
         return "<id>".to_owned();
     }
-    // veth3f2a91c, ck0012: a short name and an id of the engine's.
+    // veth3f2a91c: a short name and an id of the engine's.
     for at in (1..word.len()).filter(|at| word.is_char_boundary(*at)) {
-        if is_id(&word[at..]) && word[at..].bytes().any(|b| b.is_ascii_digit()) {
+        if is_id(&word[at..]) {
             return format!("{}<id>", &word[..at]);
         }
     }
@@ -301,6 +305,8 @@ mod tests {
     fn names_become_classes() {
         for (name, wanted) in [
             ("veth3f2a91c", "veth<id>"),
+            ("vethfffcffce", "veth<id>"),
+            ("facade", "facade"),
             ("net:[4026531992]", "net:[<id>]"),
             ("docker/0123456789abcdef0123", "docker/<id>"),
             ("carrack supervisor 12", "carrack supervisor #"),

@@ -20,7 +20,13 @@ const WRAPPER: &str = r#"
 dir=$1; world=$2; shift 2
 (for group; do echo 0 > "$group/cgroup.procs" || exit 1; done
  exec unshare --mount --net --pid --ipc --uts --cgroup --fork "$world" init "$dir")
-for group; do find "$group" -depth -type d -exec rmdir {} + ; done 2>/dev/null
+tries=0
+for group; do
+    # What was killed may take a moment to leave its group.
+    until find "$group" -depth -type d -exec rmdir {} + || [ ! -d "$group" ] || [ $tries -ge 100 ]; do
+        tries=$((tries + 1)); sleep 0.05
+    done
+done 2>/dev/null
 rm -rf --one-file-system "$dir"
 "#;
 
@@ -47,7 +53,9 @@ impl World {
         );
         // On disk, not on tmpfs: overlay, quotas of blkio and O_DIRECT are tested here.
         let base = std::env::var_os("CARRACK_E2E_DIR").unwrap_or_else(|| "/var/tmp".into());
-        let dir = PathBuf::from(base).join(&name);
+        let base = PathBuf::from(base);
+        remove_stale(&base, "rm -rf --one-file-system \"$1\"");
+        let dir = base.join(&name);
         fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
         let groups = make_groups(&name)?;
         let mut wrapper = Command::new("sh")
@@ -140,12 +148,32 @@ pub fn child_of(pid: u32) -> Option<u32> {
     children.split_whitespace().next()?.parse().ok()
 }
 
+/// Removes what tests left that were killed together with their wrapper: groups,
+/// or directories on disk.
+fn remove_stale(top: &Path, script: &str) {
+    for entry in fs::read_dir(top).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(rest) = name.strip_prefix("carrack-e2e-") else {
+            continue;
+        };
+        let pid = rest.split('-').next().unwrap_or_default();
+        if !pid.is_empty() && !Path::new("/proc").join(pid).exists() {
+            let _busy = Command::new("sh")
+                .args(["-c", script, "sh"])
+                .arg(entry.path())
+                .stderr(Stdio::null())
+                .status();
+        }
+    }
+}
+
 /// One directory in each hierarchy, ready for processes.
 fn make_groups(name: &str) -> Result<Vec<PathBuf>> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let mut groups = Vec::new();
     for line in mounts.lines().filter(|l| l.contains(" - cgroup")) {
         let at = PathBuf::from(line.split(' ').nth(4).context("a mount without a place")?);
+        remove_stale(&at, "find \"$1\" -depth -type d -exec rmdir {} +");
         let group = at.join(name);
         fs::create_dir_all(&group).with_context(|| format!("making {}", group.display()))?;
         // A cpuset group takes no process before it has CPUs and memory.
