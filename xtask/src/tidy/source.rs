@@ -124,7 +124,7 @@ fn impure(source: &Source) -> Vec<String> {
 fn length(source: &Source) -> Option<String> {
     let lines = source.text.lines().count();
     let head: String = source.text.lines().take(40).collect::<Vec<_>>().join("\n");
-    (lines > LINES_MAX && !head.to_lowercase().contains("long because")).then(|| {
+    (lines > LINES_MAX && !source.product().is_empty() && !head.to_lowercase().contains("long because")).then(|| {
         format!("{}: {lines} lines; split it where the dependencies differ, or say `//! Long because …`", source.path)
     })
 }
