@@ -205,19 +205,16 @@ fn become_container(
     // by now shows as the end of the channel.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|errno| failure("set the parent's death signal", errno.raw_os_error()))?;
-    apply::isolate_mounts()?;
+    let ahead = apply::park()?;
     say(channel, &Word::Parked)?;
-    loop {
+    let (plan, descriptors) = loop {
         let received = receive::<Order>(channel, &mut reader)?;
         if let Order::Become(plan) = received.message {
-            let mut report = ChannelReport(channel);
-            return Err(apply::run_container(
-                &plan,
-                received.descriptors,
-                &mut report,
-            ));
+            break (plan, received.descriptors);
         }
-    }
+    };
+    let mut report = ChannelReport(channel);
+    Err(apply::run_container(ahead, &plan, descriptors, &mut report))
 }
 
 /// Takes the ids that the maps call root.

@@ -231,7 +231,7 @@ fn spec(args: &[&str]) -> Value {
             {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
              "options": ["nosuid", "noexec", "nodev"]},
             {"destination": "/dev/shm", "type": "tmpfs", "source": "shm",
-             "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]},
+             "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=67108864"]},
         ],
         "linux": {
             "maskedPaths": [

@@ -8,6 +8,7 @@
 //! leave a descriptor or a right to the user's program that the plan does not
 //! name.
 
+mod ahead;
 mod console;
 mod copy_up;
 mod devices;
@@ -25,9 +26,10 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::Mode;
 
-pub use root::isolate_mounts;
+pub use ahead::Ahead;
 
 use crate::plan::{CgroupNamespace, Failure, FirstProcess, Plan, ProcessPlan};
+use devices::Dev;
 use inside::Root;
 use process::Prepared;
 use protect::Protected;
@@ -42,13 +44,28 @@ pub trait Report {
     fn is_orphaned(&self) -> bool;
 }
 
+/// What an init does before it is parked, in the container's namespaces: all
+/// that does not depend on the plan.
+pub fn park() -> Result<Ahead, Failure> {
+    root::isolate_mounts()?;
+    // Modes of what is made here are those of the plan.
+    rustix::process::umask(Mode::empty());
+    process::start_session();
+    Ok(Ahead::make())
+}
+
 /// Becomes the container that `plan` describes; returns only when it failed.
 ///
 /// `descriptors` are those that came with the plan, in order; standard streams
-/// are in place. The process must be in a mount namespace of the container
-/// ([`isolate_mounts`]), see [`Plan::check`] for the others.
-pub fn run_container(plan: &Plan, descriptors: Vec<OwnedFd>, report: &mut dyn Report) -> Failure {
-    match prepare_container(plan, descriptors, report) {
+/// are in place, and [`park`] was called. See [`Plan::check`] for the
+/// namespaces that the process must be in.
+pub fn run_container(
+    ahead: Ahead,
+    plan: &Plan,
+    descriptors: Vec<OwnedFd>,
+    report: &mut dyn Report,
+) -> Failure {
+    match prepare_container(ahead, plan, descriptors, report) {
         Err(failure) => failure,
         Ok(prepared) => match plan.first_process {
             FirstProcess::Program => prepared.execute(report),
@@ -58,12 +75,11 @@ pub fn run_container(plan: &Plan, descriptors: Vec<OwnedFd>, report: &mut dyn Re
 }
 
 fn prepare_container<'p>(
+    mut ahead: Ahead,
     plan: &'p Plan,
     descriptors: Vec<OwnedFd>,
     report: &mut dyn Report,
 ) -> Result<Prepared<'p>, Failure> {
-    // Modes of what is made here are those of the plan.
-    rustix::process::umask(Mode::empty());
     let descriptors = Descriptors(descriptors);
     if plan.cgroup_namespace == CgroupNamespace::New {
         root::new_cgroup_namespace()?;
@@ -71,15 +87,16 @@ fn prepare_container<'p>(
     let mount = descriptors.get(plan.root.mount)?;
     root::attach(&plan.root, mount)?;
     let root = Root::of_mount(mount)?;
-    let procfs = mounts::make_all(&root, &plan.mounts, &descriptors)?;
-    devices::make_all(&root, &plan.devices, &descriptors)?;
-    if plan.dev_links {
+    let mounted = mounts::make_all(&root, &plan.mounts, &mut ahead, &descriptors)?;
+    drop(ahead);
+    devices::make_all(&root, &plan.devices, mounted.dev, &descriptors)?;
+    if plan.dev_links && mounted.dev == Dev::Bare {
         devices::make_links(&root)?;
     }
     console::set_up(&root, &plan.process, report, console::Place::Container)?;
     let protected = Protected {
         root: &root,
-        procfs: procfs.as_ref(),
+        procfs: mounted.procfs.as_ref(),
     };
     protected.set_sysctls(&plan.sysctls)?;
     protected.make_readonly(&plan.readonly_paths)?;
@@ -97,6 +114,7 @@ fn prepare_container<'p>(
 /// Becomes a program inside a container whose namespaces were joined;
 /// returns only when it failed.
 pub fn run_exec(plan: &ProcessPlan, report: &mut dyn Report) -> Failure {
+    process::start_session();
     let prepared = Root::of_process().and_then(|root| {
         console::set_up(&root, plan, report, console::Place::Exec)?;
         process::prepare(&root, plan)

@@ -14,6 +14,7 @@
 
 pub mod apply;
 pub mod capability;
+mod device;
 pub mod hooks;
 mod limit;
 pub mod plan;

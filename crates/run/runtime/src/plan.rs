@@ -5,6 +5,8 @@
 //! struct and is guarded by the protocol's version. Descriptors are named by
 //! their position among those that were sent with the plan.
 
+mod bytes;
+
 use serde::{Deserialize, Serialize};
 
 /// Position of a descriptor among those sent with a plan.
@@ -307,6 +309,7 @@ pub struct CapabilityPlan {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeccompPlan {
     /// Eight bytes an instruction, `struct sock_filter` in native order.
+    #[serde(with = "bytes")]
     pub program: Vec<u8>,
     /// `SECCOMP_FILTER_FLAG_…` bits.
     pub flags: u32,

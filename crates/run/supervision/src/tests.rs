@@ -81,3 +81,20 @@ fn hostile_frames_are_errors() {
         assert!(error.to_string().contains(text), "{error}");
     }
 }
+
+/// Bytes are one piece or many: the same on the wire.
+#[test]
+fn a_filter_crosses_as_it_always_did() {
+    let filter = carrack_runtime::plan::SeccompPlan {
+        program: vec![1, 2, 200],
+        flags: 300,
+    };
+    let frame = encode(&filter, 0).expect("encode");
+    assert_eq!(frame[HEAD_BYTES..], [3, 1, 2, 200, 0xac, 0x02]);
+    let (a, b) = UnixStream::pair().expect("socket pair");
+    rustix::io::write(&a, &frame).expect("write");
+    let mut reader = FrameReader::default();
+    reader.fill(&b).expect("fill");
+    let read = reader.message::<carrack_runtime::plan::SeccompPlan>();
+    assert_eq!(read.expect("frame").expect("whole").message, filter);
+}

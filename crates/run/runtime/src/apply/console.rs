@@ -32,16 +32,14 @@ pub(super) enum Place {
     Exec,
 }
 
-/// Starts a session and gives it its streams. Descriptors 0 to 2 are the
-/// supervisor's pipes already; a terminal replaces them.
+/// Gives the session its streams. Descriptors 0 to 2 are the supervisor's
+/// pipes already; a terminal replaces them.
 pub(super) fn set_up(
     root: &Root,
     plan: &ProcessPlan,
     report: &mut dyn Report,
     place: Place,
 ) -> Result<(), Failure> {
-    // A parked init may lead a session already.
-    let _leads_already = rustix::process::setsid();
     if let Some(size) = plan.terminal {
         let console = open_console(root, size)?;
         if place == Place::Container {
@@ -75,7 +73,7 @@ fn open_console(root: &Root, size: TerminalSize) -> Result<Console, Failure> {
     let system = rustix::fs::fstatfs(&master).tried(action)?;
     let genuine = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice
         && status.st_rdev == rustix::fs::makedev(5, 2)
-        && i64::from(system.f_type) == DEVPTS_MAGIC;
+        && system.f_type == DEVPTS_MAGIC;
     if !genuine {
         return Err(Failure::other(
             "/dev/pts/ptmx is not a pseudo-terminal multiplexer",

@@ -2,11 +2,12 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{FileType, Gid, Mode, Stat, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, Stat, Uid};
 use rustix::io::Errno;
 
 use super::inside::{self, Missing, Root};
 use super::{Descriptors, Tried};
+use crate::device;
 use crate::plan::{DeviceKind, DevicePlan, Failure};
 
 /// Links of `config-linux.md`, "Default Devices", and what terminals need.
@@ -19,15 +20,30 @@ const LINKS: [(&str, &str); 6] = [
     ("/proc/kcore", "core"),
 ];
 
+/// Whether `/dev` came with the default devices and links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dev {
+    Furnished,
+    Bare,
+}
+
 /// Makes all nodes; most lie side by side, so the last directory is kept open.
 /// The process' mask must be empty: a mode is what the plan says.
 pub(super) fn make_all(
     root: &Root,
     devices: &[DevicePlan],
+    dev: Dev,
     descriptors: &Descriptors,
 ) -> Result<(), Failure> {
     let mut last: Option<(&str, OwnedFd)> = None;
+    let there: Vec<DevicePlan> = match dev {
+        Dev::Furnished => device::defaults().collect(),
+        Dev::Bare => Vec::new(),
+    };
     for device in devices {
+        if there.contains(device) {
+            continue;
+        }
         if let Some(index) = device.bind {
             bind(root, device, descriptors.get(index)?)?;
             continue;
@@ -44,9 +60,19 @@ pub(super) fn make_all(
                 &last.insert((path, parent)).1
             }
         };
+        if there.iter().any(|default| default.path == device.path) {
+            rustix::fs::unlinkat(parent, name, AtFlags::empty())
+                .tried(|| format!("replace {}", device.path))?;
+        }
         make(device, parent, name)?;
     }
     Ok(())
+}
+
+/// Makes a device of `/dev` in a mount that is nowhere yet.
+pub(super) fn make_in(dev: &OwnedFd, device: &DevicePlan) -> Result<(), Failure> {
+    let (_, name) = split(&device.path)?;
+    make(device, dev, name)
 }
 
 /// Shows the host's node, which must be the device that was asked for: a path
@@ -78,7 +104,7 @@ fn make(device: &DevicePlan, parent: &OwnedFd, name: &str) -> Result<(), Failure
             name,
             Some(Uid::from_raw(device.uid)),
             Some(Gid::from_raw(device.gid)),
-            rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
+            AtFlags::SYMLINK_NOFOLLOW,
         )
         .tried(|| format!("set owner of {at}"))?;
     }
@@ -105,7 +131,7 @@ fn check_existing(
     parent: rustix::fd::BorrowedFd<'_>,
     name: &str,
 ) -> Result<(), Failure> {
-    let status = rustix::fs::statat(parent, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
+    let status = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
         .tried(|| format!("look at {}", device.path))?;
     if is_same(device, &status) {
         Ok(())
@@ -125,11 +151,16 @@ fn split(path: &str) -> Result<(&str, &str), Failure> {
     }
 }
 
-/// Makes the usual links; one that is there stays.
+/// Makes the usual links.
 pub(super) fn make_links(root: &Root) -> Result<(), Failure> {
     let dev = root.locate("/dev").tried(|| "open /dev".to_owned())?;
+    link_in(&dev)
+}
+
+/// Makes the usual links in a directory; one that is there stays.
+pub(super) fn link_in(dev: &OwnedFd) -> Result<(), Failure> {
     for (target, link) in LINKS {
-        match rustix::fs::symlinkat(target, &dev, link) {
+        match rustix::fs::symlinkat(target, dev, link) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).tried(|| format!("link /dev/{link}")),
         }

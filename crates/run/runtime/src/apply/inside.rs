@@ -231,7 +231,7 @@ pub(super) fn is_directory(descriptor: impl AsFd) -> Result<bool, Errno> {
 
 /// Whether a descriptor lies on procfs.
 pub(super) fn is_procfs(descriptor: impl AsFd) -> Result<bool, Errno> {
-    Ok(i64::from(rustix::fs::fstatfs(descriptor)?.f_type) == PROC_MAGIC)
+    Ok(rustix::fs::fstatfs(descriptor)?.f_type == PROC_MAGIC)
 }
 
 /// Moves a detached mount onto a place.

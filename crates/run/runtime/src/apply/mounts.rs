@@ -7,55 +7,64 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
+use super::ahead::Ahead;
+use super::devices::Dev;
 use super::inside::{self, Missing, Root};
 use super::{Descriptors, Tried, copy_up};
 use crate::plan::{Failure, FileSystemPlan, MountPlan, MountSource};
 
-/// Makes all mounts; returns the procfs at `/proc`, if there is one.
+/// What of the mounts is of use afterwards.
+pub(super) struct Mounted {
+    /// The procfs at `/proc`, if there is one.
+    pub(super) procfs: Option<OwnedFd>,
+    pub(super) dev: Dev,
+}
+
+/// Makes all mounts.
 pub(super) fn make_all(
     root: &Root,
     mounts: &[MountPlan],
+    ahead: &mut Ahead,
     descriptors: &Descriptors,
-) -> Result<Option<OwnedFd>, Failure> {
-    let mut procfs = None;
+) -> Result<Mounted, Failure> {
+    let mut mounted = Mounted {
+        procfs: None,
+        dev: Dev::Bare,
+    };
     for mount in mounts {
-        let made = make(root, mount, descriptors)?;
-        if is_proc(&mount.destination) {
-            procfs = made;
+        let at = mount.destination.as_str();
+        match &mount.source {
+            MountSource::Descriptor(index) => {
+                let made = bind(root, at, descriptors.get(*index)?)?;
+                mounted.procfs = made.or(mounted.procfs);
+            }
+            MountSource::FileSystem(plan) => {
+                let made = file_system(root, at, plan, ahead, &mut mounted.dev)?;
+                if is_proc(at) {
+                    mounted.procfs = Some(made);
+                }
+            }
+            MountSource::CgroupHierarchies {
+                hierarchies,
+                links,
+                readonly,
+            } => {
+                let place = root.place_for_mount(at, Missing::Directory)?;
+                let made = cgroup_hierarchies(at, &place, hierarchies, links, descriptors)?;
+                if *readonly {
+                    make_readonly(&made).tried(|| format!("make {at} read-only"))?;
+                }
+            }
         }
     }
-    Ok(procfs)
+    Ok(mounted)
 }
 
 fn is_proc(destination: &str) -> bool {
     destination.trim_end_matches('/') == "/proc"
 }
 
-/// Makes one mount; returns it where it may be procfs.
-fn make(
-    root: &Root,
-    mount: &MountPlan,
-    descriptors: &Descriptors,
-) -> Result<Option<OwnedFd>, Failure> {
-    let at = mount.destination.as_str();
-    match &mount.source {
-        MountSource::Descriptor(index) => bind(root, at, descriptors.get(*index)?),
-        MountSource::FileSystem(plan) => file_system(root, at, plan).map(Some),
-        MountSource::CgroupHierarchies {
-            hierarchies,
-            links,
-            readonly,
-        } => {
-            let place = root.place_for_mount(at, Missing::Directory)?;
-            let mount = cgroup_hierarchies(at, &place, hierarchies, links, descriptors)?;
-            if *readonly {
-                make_readonly(&mount).tried(|| format!("make {at} read-only"))?;
-            }
-            Ok(None)
-        }
-    }
-}
-
+/// Attaches a mount of the host; returns it where it is procfs.
 fn bind(root: &Root, at: &str, source: &OwnedFd) -> Result<Option<OwnedFd>, Failure> {
     if is_proc(at) {
         if !inside::is_procfs(source).tried(|| format!("look at the source of {at}"))? {
@@ -81,15 +90,31 @@ fn bind(root: &Root, at: &str, source: &OwnedFd) -> Result<Option<OwnedFd>, Fail
     Ok(None)
 }
 
-fn file_system(root: &Root, at: &str, plan: &FileSystemPlan) -> Result<OwnedFd, Failure> {
+fn file_system(
+    root: &Root,
+    at: &str,
+    plan: &FileSystemPlan,
+    ahead: &mut Ahead,
+    dev: &mut Dev,
+) -> Result<OwnedFd, Failure> {
     let kind = plan.kind.as_str();
     if is_proc(at) && kind != "proc" {
         return Err(Failure::other(
             "mount at /proc: what is mounted there must be procfs",
         ));
     }
-    let mode = existing_mode(root, at, plan);
-    let mount = new_file_system(plan, mode.as_deref()).tried(|| format!("make {kind} for {at}"))?;
+    let mount = match ahead.take(at, plan) {
+        Some(made) => {
+            if made.furnished {
+                *dev = Dev::Furnished;
+            }
+            made.into_mount()
+        }
+        None => {
+            let mode = existing_mode(root, at, plan);
+            new_file_system(plan, mode.as_deref()).tried(|| format!("make {kind} for {at}"))?
+        }
+    };
     let plain = matches!(kind, "proc" | "sysfs") || at.trim_end_matches('/') == "/dev";
     let place = if plain {
         root.plain_directory(at)?
@@ -136,7 +161,7 @@ fn check_same_kind(place: &OwnedFd, source: Missing, at: &str) -> Result<(), Fai
 }
 
 /// A detached instance of a file system.
-fn new_file_system(plan: &FileSystemPlan, mode: Option<&str>) -> Result<OwnedFd, Errno> {
+pub(super) fn new_file_system(plan: &FileSystemPlan, mode: Option<&str>) -> Result<OwnedFd, Errno> {
     use rustix::mount::{fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
     let context = fsopen(plan.kind.as_str(), FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(context.as_fd(), "source", plan.source.as_str())?;

@@ -30,6 +30,14 @@ pub(super) struct Prepared<'p> {
     environment: StringVector,
 }
 
+/// A session of its own, also of keys: else it would share the daemon's.
+pub(super) fn start_session() {
+    // A process that was just forked leads none.
+    let _leads_already = rustix::process::setsid();
+    // A kernel without keyrings has nothing to share.
+    let _no_keyrings = identity::join_new_session_keyring();
+}
+
 /// Makes the working directory where Docker makes a missing one.
 pub(super) fn make_directory(root: &Root, plan: &ProcessPlan) -> Result<(), Failure> {
     if plan.make_directory {
@@ -41,9 +49,6 @@ pub(super) fn make_directory(root: &Root, plan: &ProcessPlan) -> Result<(), Fail
 /// Everything up to the point of no return. The calling process' root is the
 /// container's.
 pub(super) fn prepare<'p>(root: &Root, plan: &'p ProcessPlan) -> Result<Prepared<'p>, Failure> {
-    // Without a keyring of its own the session would share the daemon's; a
-    // kernel without keyrings has nothing to share.
-    let _no_keyrings = identity::join_new_session_keyring();
     let home = if plan.environment.iter().any(|e| e.starts_with("HOME=")) {
         Home::Known
     } else {

@@ -72,31 +72,18 @@ impl Protected<'_> {
     /// Covers directories with an empty read-only tmpfs and files with
     /// `/dev/null`; one that is missing is passed over.
     pub(super) fn mask(&self, paths: &[String]) -> Result<(), Failure> {
-        let mut empty: Option<OwnedFd> = None;
-        let mut null: Option<OwnedFd> = None;
+        let mut empty = Cover(None);
+        let mut null = Cover(None);
         for path in paths {
             let Some(place) = self.existing(path)? else {
                 continue;
             };
             let is_directory = inside::is_directory(&place).tried(|| format!("look at {path}"))?;
-            let cover = if is_directory {
-                match &empty {
-                    Some(empty) => empty,
-                    None => {
-                        empty.insert(empty_directory().tried(|| "make an empty tmpfs".to_owned())?)
-                    }
-                }
+            if is_directory {
+                empty.put_over(&place, path, empty_directory)?;
             } else {
-                match &null {
-                    Some(null) => null,
-                    None => null.insert(
-                        self.null_device()
-                            .tried(|| "open /dev/null to mask with".to_owned())?,
-                    ),
-                }
-            };
-            let cover = clone_mount(cover).tried(|| format!("clone the cover of {path}"))?;
-            inside::attach(&cover, &place).tried(|| format!("mask {path}"))?;
+                null.put_over(&place, path, || self.null_device())?;
+            }
         }
         Ok(())
     }
@@ -121,15 +108,42 @@ impl Protected<'_> {
     /// The container's `/dev/null`, verified to be device 1:3: an image that
     /// puts something else there would otherwise see through the mask
     /// (CVE-2025-31133).
-    fn null_device(&self) -> Result<OwnedFd, Errno> {
+    fn null_device(&self) -> Result<OwnedFd, Failure> {
+        let action = || "open /dev/null to mask with".to_owned();
+        let flags = OFlags::PATH | OFlags::NOFOLLOW;
         let node = self
             .root
-            .open("/dev/null", OFlags::PATH | OFlags::NOFOLLOW, Links::Refuse)?;
-        if is_null(&node)? {
-            clone_mount(&node)
+            .open("/dev/null", flags, Links::Refuse)
+            .tried(action)?;
+        if is_null(&node).tried(action)? {
+            clone_mount(&node).tried(action)
         } else {
-            Err(Errno::NOTSUP)
+            Err(Failure::other("/dev/null to mask with is another file"))
         }
+    }
+}
+
+/// What lies over masked paths. It is made for the first; the others get
+/// clones of it. None is left that is mounted nowhere: letting go of such a
+/// one waits for an RCU grace period.
+struct Cover(Option<OwnedFd>);
+
+impl Cover {
+    fn put_over(
+        &mut self,
+        place: &OwnedFd,
+        path: &str,
+        make: impl FnOnce() -> Result<OwnedFd, Failure>,
+    ) -> Result<(), Failure> {
+        let action = || format!("mask {path}");
+        if let Some(cover) = &self.0 {
+            let cover = clone_mount(cover).tried(action)?;
+            return inside::attach(cover, place).tried(action);
+        }
+        let cover = make()?;
+        inside::attach(&cover, place).tried(action)?;
+        self.0 = Some(cover);
+        Ok(())
     }
 }
 
@@ -142,18 +156,21 @@ pub(super) fn is_null(node: impl AsFd) -> Result<bool, Errno> {
     )
 }
 
-fn empty_directory() -> Result<OwnedFd, Errno> {
-    let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    // Whoever remounts it writable may still put nothing into it.
-    rustix::mount::fsconfig_set_string(context.as_fd(), "nr_inodes", "1")?;
-    rustix::mount::fsconfig_set_string(context.as_fd(), "mode", "755")?;
-    rustix::mount::fsconfig_create(context.as_fd())?;
-    let attributes = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC;
-    rustix::mount::fsmount(
-        context.as_fd(),
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::from_bits_retain(attributes as u32),
-    )
+fn empty_directory() -> Result<OwnedFd, Failure> {
+    let make = || {
+        let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        // Whoever remounts it writable may still put nothing into it.
+        rustix::mount::fsconfig_set_string(context.as_fd(), "nr_inodes", "1")?;
+        rustix::mount::fsconfig_set_string(context.as_fd(), "mode", "755")?;
+        rustix::mount::fsconfig_create(context.as_fd())?;
+        let attributes = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC;
+        rustix::mount::fsmount(
+            context.as_fd(),
+            FsMountFlags::FSMOUNT_CLOEXEC,
+            MountAttrFlags::from_bits_retain(attributes as u32),
+        )
+    };
+    make().tried(|| "make an empty tmpfs".to_owned())
 }
 
 fn clone_mount(mount: &OwnedFd) -> Result<OwnedFd, Errno> {

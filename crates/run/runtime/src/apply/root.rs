@@ -18,7 +18,7 @@ const MS_SLAVE: u64 = MountPropagationFlags::DOWNSTREAM.bits() as u64;
 
 /// Stops the private copy of the host's mounts from reporting back. Done while
 /// parked, ahead of any start.
-pub fn isolate_mounts() -> Result<(), Failure> {
+pub(super) fn isolate_mounts() -> Result<(), Failure> {
     rustix::mount::mount_change(
         "/",
         MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,

@@ -1,20 +1,11 @@
-//! Device nodes: the defaults of `config-linux.md` and the spec's own.
+//! Device nodes: the defaults and the spec's own.
 
 use carrack_oci::runtime::LinuxDevice;
 
 use super::{PlanError, Sources, UserNamespace};
+use crate::device;
 use crate::plan::{DeviceKind, DevicePlan};
 use crate::sources::SourceRequest;
-
-/// "Default devices" of the specification: name, major, minor.
-const DEFAULTS: [(&str, u32, u32); 6] = [
-    ("/dev/null", 1, 3),
-    ("/dev/zero", 1, 5),
-    ("/dev/full", 1, 7),
-    ("/dev/random", 1, 8),
-    ("/dev/urandom", 1, 9),
-    ("/dev/tty", 5, 0),
-];
 
 pub(super) fn plan(
     wanted: &[LinuxDevice],
@@ -24,16 +15,7 @@ pub(super) fn plan(
 ) -> Result<Vec<DevicePlan>, PlanError> {
     let mut devices: Vec<DevicePlan> = Vec::new();
     if defaults {
-        devices.extend(DEFAULTS.iter().map(|(path, major, minor)| DevicePlan {
-            path: (*path).to_owned(),
-            kind: DeviceKind::Character,
-            major: *major,
-            minor: *minor,
-            mode: 0o666,
-            uid: 0,
-            gid: 0,
-            bind: None,
-        }));
+        devices.extend(device::defaults());
     }
     for device in wanted {
         let planned = one(device)?;
