@@ -5,8 +5,12 @@
 
 #[path = "privileged/harness.rs"]
 mod harness;
+#[path = "privileged/leaf.rs"]
+mod leaf;
 #[path = "privileged/rootfs.rs"]
 mod rootfs;
+#[path = "privileged/supervisor.rs"]
+mod supervisor;
 
 #[path = "privileged/exec.rs"]
 mod exec;

@@ -3,7 +3,8 @@
 use carrack_runtime::plan::TerminalSize;
 use carrack_supervision::{Event, Request, Target};
 
-use crate::harness::{self, Leaf, Setup, can_run, eventually, read_until, say};
+use crate::harness::{self, Setup, can_run, eventually, read_until, say};
+use crate::leaf::Leaf;
 
 #[test]
 fn an_exec_is_inside_of_everything() {

@@ -3,7 +3,6 @@
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use carrack_oci::runtime::Spec;
@@ -15,10 +14,11 @@ use carrack_supervision::{
     Attach, AwaitExit, CloneNamespaces, Event, Exec, FrameReader, LogFile, Prepare, Request, Start,
     Streams, Target,
 };
-use rustix::process::Pid;
 use serde_json::{Value, json};
 
+use crate::leaf::Leaf;
 use crate::rootfs::Rootfs;
+use crate::supervisor::Supervisor;
 
 /// The most that anything may take.
 pub(crate) const BOUND: Duration = Duration::from_secs(30);
@@ -254,58 +254,6 @@ pub(crate) struct Container {
     reader: FrameReader,
     pub(crate) pid: u32,
     pub(crate) events: Vec<Event>,
-}
-
-/// A supervisor's process, executed from one sealed memfd as the daemon does.
-pub(crate) struct Supervisor {
-    pid: Pid,
-    status: Option<i32>,
-}
-
-impl Supervisor {
-    fn spawn(control: OwnedFd, listener: OwnedFd) -> Self {
-        static PROGRAM: OnceLock<OwnedFd> = OnceLock::new();
-        let program = PROGRAM.get_or_init(|| {
-            use rustix::fs::{MemfdFlags, SealFlags};
-            let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-            let memfd = rustix::fs::memfd_create("carrack-supervisor", flags).expect("memfd");
-            let path = std::env::var("CARRACK_TEST_SUPERVISOR")
-                .unwrap_or_else(|_| env!("CARGO_BIN_EXE_carrack-supervisor").to_owned());
-            let bytes = std::fs::read(path).expect("program");
-            let mut file = std::fs::File::from(memfd);
-            file.write_all(&bytes).expect("write");
-            let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-            rustix::fs::fcntl_add_seals(&file, seals).expect("seal");
-            file.into()
-        });
-        let descriptors = [control.as_fd(), listener.as_fd(), rustix::stdio::stderr()];
-        let pid =
-            carrack_sys::process::spawn(program.as_fd(), &[c"carrack-supervisor"], &descriptors)
-                .expect("supervisor");
-        Self {
-            pid: Pid::from_raw(pid).expect("id"),
-            status: None,
-        }
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.pid.as_raw_nonzero().get().unsigned_abs()
-    }
-
-    pub(crate) fn kill(&self) {
-        if self.status.is_none() {
-            rustix::process::kill_process(self.pid, rustix::process::Signal::KILL).expect("kill");
-        }
-    }
-
-    /// Waits for its end; its code as a shell would say it.
-    pub(crate) fn wait(&mut self) -> i32 {
-        *self.status.get_or_insert_with(|| {
-            let id = rustix::process::WaitId::Pid(self.pid);
-            let status = rustix::process::waitid(id, rustix::process::WaitIdOptions::EXITED);
-            carrack_sys::process::exit_code(status.expect("wait").expect("status"))
-        })
-    }
 }
 
 impl Drop for Container {
@@ -600,60 +548,6 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(Instant::now() < end, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Leaves of two v1 hierarchies, or one of v2, removed on drop.
-pub(crate) struct Leaf {
-    pub(crate) directories: Vec<std::path::PathBuf>,
-    file: &'static str,
-}
-
-impl Leaf {
-    pub(crate) fn new() -> Option<Self> {
-        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let name = format!("carrack-supervisor-test-{}-{count}", std::process::id());
-        let root = std::path::Path::new("/sys/fs/cgroup");
-        let (parents, file) = if root.join("pids/tasks").exists() {
-            (vec![root.join("pids"), root.join("freezer")], "tasks")
-        } else if root.join("cgroup.procs").exists() {
-            (vec![root.to_owned()], "cgroup.procs")
-        } else {
-            println!("SKIP: no control groups");
-            return None;
-        };
-        let directories: Vec<_> = parents.iter().map(|p| p.join(&name)).collect();
-        for directory in &directories {
-            std::fs::create_dir(directory).expect("cgroup");
-        }
-        Some(Self { directories, file })
-    }
-
-    fn files(&self) -> Vec<OwnedFd> {
-        let open = |d: &std::path::PathBuf| {
-            let file = std::fs::OpenOptions::new()
-                .write(true)
-                .open(d.join(self.file));
-            file.expect("cgroup file").into()
-        };
-        self.directories.iter().map(open).collect()
-    }
-
-    pub(crate) fn processes(&self) -> Vec<String> {
-        let list = crate::rootfs::read(self.directories[0].join("cgroup.procs"));
-        list.lines().map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Leaf {
-    fn drop(&mut self) {
-        let gone = Instant::now() + BOUND;
-        for directory in &self.directories {
-            while std::fs::remove_dir(directory).is_err() && Instant::now() < gone {
-                std::thread::sleep(Duration::from_millis(2));
-            }
-        }
     }
 }
 

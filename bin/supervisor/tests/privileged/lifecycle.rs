@@ -2,7 +2,8 @@
 
 use carrack_supervision::{Event, Request, RunState, Target};
 
-use crate::harness::{Leaf, Setup, can_run, eventually, read_until};
+use crate::harness::{Setup, can_run, eventually, read_until};
+use crate::leaf::Leaf;
 
 #[test]
 fn a_container_survives_its_daemon_and_the_next_one_finds_it() {

@@ -7,9 +7,10 @@ use carrack_runtime::planner::CgroupView;
 use serde_json::json;
 
 use crate::harness::{
-    self, BASE_ID, Container, Leaf, NEWCGROUP, NEWIPC, NEWNET, NEWNS, NEWPID, NEWTIME, NEWUSER,
-    NEWUTS, Setup, USUAL, can_run,
+    self, BASE_ID, Container, NEWCGROUP, NEWIPC, NEWNET, NEWNS, NEWPID, NEWTIME, NEWUSER, NEWUTS,
+    Setup, USUAL, can_run,
 };
+use crate::leaf::Leaf;
 
 fn namespace(container: &Container, name: &str) -> OwnedFd {
     let path = format!("/proc/{}/ns/{name}", container.pid);

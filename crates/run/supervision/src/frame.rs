@@ -21,6 +21,10 @@ pub const HEAD_BYTES: usize = 8;
 /// seccomp program 32 KiB.
 pub const MAX_BODY_BYTES: usize = 4 << 20;
 
+/// Bytes read at once: a usual plan. A small process reads onto its stack,
+/// which never shrinks.
+const READ_BYTES: usize = 8 << 10;
+
 /// Why a frame could not be read or made.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -129,7 +133,7 @@ impl FrameReader {
     /// Reads once from the socket; `Ok(false)` is the end of the stream.
     /// `WouldBlock` of a non-blocking socket is passed on.
     pub fn fill(&mut self, socket: impl AsFd) -> io::Result<bool> {
-        let mut buffer = [0_u8; 16 << 10];
+        let mut buffer = [0_u8; READ_BYTES];
         let mut arrived = Vec::new();
         let count = loop {
             match descriptors::receive_with(socket.as_fd(), &mut buffer, &mut arrived) {
