@@ -27,7 +27,7 @@ pub(crate) const FILES: [(&str, &str); 3] = [
 /// Writes all three.
 pub(crate) fn write_all(
     directory: &Path,
-    hostname: &str,
+    (hostname, domainname): (&str, &str),
     mode: &NetworkMode,
     request: &NetworkRequest,
     endpoint: Option<&Endpoint>,
@@ -39,7 +39,7 @@ pub(crate) fn write_all(
         String::new()
     };
     let resolv = resolv_conf(&read_bounded("/etc/resolv.conf"), host_network, request);
-    let hosts = hosts(&host_hosts, hostname, request, endpoint);
+    let hosts = hosts(&host_hosts, (hostname, domainname), request, endpoint);
     let write = |name: &str, text: &str| {
         let path = directory.join(name);
         std::fs::write(&path, text).map_err(|source| Error::file("write", &path, source))
@@ -60,7 +60,7 @@ fn read_bounded(path: &str) -> String {
 
 fn hosts(
     host_file: &str,
-    hostname: &str,
+    (hostname, domainname): (&str, &str),
     request: &NetworkRequest,
     endpoint: Option<&Endpoint>,
 ) -> String {
@@ -85,9 +85,14 @@ fn hosts(
         let _infallible = writeln!(text, "{address}\t{names}");
     }
     if let Some(endpoint) = endpoint {
-        let _infallible = writeln!(text, "{}\t{hostname}", endpoint.ipv4.address());
+        let names = if domainname.is_empty() {
+            hostname.to_owned()
+        } else {
+            format!("{hostname}.{domainname} {hostname}")
+        };
+        let _infallible = writeln!(text, "{}\t{names}", endpoint.ipv4.address());
         if let Some(ipv6) = endpoint.ipv6 {
-            let _infallible = writeln!(text, "{}\t{hostname}", ipv6.address.address());
+            let _infallible = writeln!(text, "{}\t{names}", ipv6.address.address());
         }
     }
     text
@@ -195,7 +200,7 @@ mod tests {
             extra_hosts: vec![("10.1.2.3".to_owned(), "db".to_owned())],
             ..NetworkRequest::default()
         };
-        let text = hosts("", "web", &request, None);
+        let text = hosts("", ("web", ""), &request, None);
         assert!(text.starts_with("127.0.0.1\tlocalhost\n"));
         assert!(text.ends_with("10.1.2.3\tdb\n"));
     }

@@ -13,10 +13,12 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
 use crate::containers::Shared;
 use crate::entry::Entry;
-use crate::{ContainerId, Containers, Error, NewContainer, Result};
+use crate::{ContainerId, Containers, Error, NewContainer, Owner, Result};
 
 const UPPER: &str = "upper";
 const WORK: &str = "work";
+/// Says that `/.dockerenv` was made.
+const MARKED: &str = "marked";
 /// Used by old kernels for a moment.
 const MOUNTPOINT: &str = "mnt";
 
@@ -40,6 +42,9 @@ pub(crate) fn mount(shared: &Shared, directory: &Path, new: &NewContainer) -> Re
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(source) => return Err(Error::file("make", path, source)),
         }
+    }
+    if new.owner == Owner::Docker {
+        mark_as_docker(&upper)?;
     }
     let mut lowers: Vec<PathBuf> = Vec::with_capacity(new.rootfs.chain.len());
     for chain in new.rootfs.chain.iter().rev() {
@@ -67,6 +72,20 @@ pub(crate) fn mount(shared: &Shared, directory: &Path, new: &NewContainer) -> Re
         mountpoint: directory.join(MOUNTPOINT),
     };
     carrack_snapshots::overlay::mount(&spec).map_err(|error| rootfs_error(&new.id, error))
+}
+
+/// Makes `/.dockerenv`, by which programs tell that they run in a container of
+/// Docker's. Made once: a container that removed it is left in peace.
+fn mark_as_docker(upper: &Path) -> Result<()> {
+    let mark = upper.join(".dockerenv");
+    let parent = upper.with_file_name(MARKED);
+    if parent.exists() {
+        return Ok(());
+    }
+    std::fs::File::create(&mark)
+        .and_then(|_| std::fs::File::create(&parent))
+        .map(drop)
+        .map_err(|source| Error::file("make", &mark, source))
 }
 
 fn rootfs_error(

@@ -312,9 +312,10 @@ fn prepare_in(
     }
     .write(directory)?;
     let hostname = new.spec.hostname.clone().unwrap_or_default();
+    let domainname = new.spec.domainname.clone().unwrap_or_default();
     etc_files::write_all(
         directory,
-        &hostname,
+        (&hostname, &domainname),
         &new.namespaces.network,
         &new.network,
         sandbox.endpoint.as_ref(),

@@ -257,6 +257,9 @@ fn checked(path: &str) -> Result<&str> {
 /// root otherwise, as Docker does with what it cannot look up.
 fn owner(container: &Container) -> Ownership {
     let user = &container.view.new.user.user;
+    if user.is_empty() {
+        return Ownership::FromArchive;
+    }
     let (uid, gid) = user.split_once(':').unwrap_or((user, ""));
     Ownership::Fixed {
         uid: uid.parse().unwrap_or(0),

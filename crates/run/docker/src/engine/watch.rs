@@ -4,7 +4,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use carrack_containers::{ContainerEvent, ContainerEventKind, ContainerId, NetworkMode, Phase};
+use carrack_containers::{ContainerEvent, ContainerEventKind, ContainerId, Phase};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -54,7 +54,7 @@ impl Engine {
         };
         match &event.kind {
             ContainerEventKind::Started => {
-                self.network_event(&event.id, "connect");
+                self.network_event(&event.id, &record, "connect");
                 self.volume_events(&event.id, &record, "mount");
                 tell("start", &[]);
                 if let Some(action) = slot.take_after_start() {
@@ -72,7 +72,7 @@ impl Engine {
                     "die",
                     &[("exitCode", &exit_code), ("execDuration", &seconds)],
                 );
-                self.network_event(&event.id, "disconnect");
+                self.network_event(&event.id, &record, "disconnect");
                 self.volume_events(&event.id, &record, "unmount");
                 if let Some(action) = slot.take_after_exit() {
                     tell(action, &[]);
@@ -185,11 +185,10 @@ impl Engine {
         }
     }
 
-    fn network_event(&self, id: &ContainerId, action: &str) {
-        let Some(view) = self.containers.get(id) else {
-            return;
-        };
-        if view.new.namespaces.network == NetworkMode::Bridge {
+    /// The record says where it was: one that goes away with its end is gone
+    /// by now.
+    fn network_event(&self, id: &ContainerId, record: &Record, action: &str) {
+        if record.host_config.network_mode == BRIDGE {
             let attributes = [
                 ("container", id.as_str()),
                 ("name", BRIDGE),

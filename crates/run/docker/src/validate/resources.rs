@@ -109,6 +109,9 @@ fn check_memory(
     Ok(())
 }
 
+/// A hundredth of a CPU: a quota of 1 ms, the least that the kernel takes.
+const LEAST_NANO_CPUS: i64 = 10_000_000;
+
 fn check_cpu(resources: &Resources, host: &HostFacts) -> Result<(), Invalid> {
     if resources.nano_cpus > 0 && resources.cpu_period > 0 {
         return Err(Invalid::rule(
@@ -121,7 +124,8 @@ fn check_cpu(resources: &Resources, host: &HostFacts) -> Result<(), Invalid> {
         ));
     }
     let most = i64::from(host.cpus) * 1_000_000_000;
-    if !(0..=most).contains(&resources.nano_cpus) {
+    let too_few = (1..LEAST_NANO_CPUS).contains(&resources.nano_cpus);
+    if too_few || !(0..=most).contains(&resources.nano_cpus) {
         let cpus = host.cpus;
         return Err(Invalid::rule(format!(
             "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"

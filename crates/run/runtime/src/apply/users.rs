@@ -193,6 +193,11 @@ fn resolve(
             );
         }
     }
+    // The primary group is a supplementary one too: else a file that denies
+    // its group would let the process in by "other" (CVE-2022-36109).
+    if !found.groups.contains(&found.gid) {
+        found.groups.push(found.gid);
+    }
     for name in additional {
         let gid = find_group(name, group)?;
         if !found.groups.contains(&gid) {
