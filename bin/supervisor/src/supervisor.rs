@@ -367,6 +367,7 @@ impl Supervisor {
                 }
             }
             Request::ExitRecorded => self.tell_end(),
+            Request::Sync(number) => self.announce(&Event::Synced(number)),
             Request::Release => self.release(),
         }
     }

@@ -55,6 +55,9 @@ pub(crate) struct Inner {
     pub(crate) early_attaches: Vec<(AttachRequest, OwnedFd)>,
     pub(crate) early_waits: Vec<(WaitCondition, WaitReply, OwnedFd)>,
     pub(crate) execs: HashMap<String, Exec>,
+    /// Who waits until the supervisor's events so far are known, by number.
+    pub(crate) syncs: HashMap<u64, oneshot::Sender<()>>,
+    pub(crate) next_sync: u64,
 }
 
 /// A run under way.
@@ -108,6 +111,8 @@ impl Entry {
                 early_attaches: Vec::new(),
                 early_waits: Vec::new(),
                 execs: HashMap::new(),
+                syncs: HashMap::new(),
+                next_sync: 0,
             }),
         })
     }

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use carrack_runtime::plan::CgroupNamespace;
 use carrack_runtime::planner::{Context, UserNamespace, process_plan};
@@ -17,6 +18,9 @@ use crate::{
 
 /// Execs of one container on record; beyond, the oldest that ended go.
 const MAX_EXECS: usize = 1000;
+
+/// How long a supervisor may take to answer: microseconds, in health.
+const SETTLE_BOUND: Duration = Duration::from_secs(1);
 
 impl Containers {
     /// Records an exec; it is not started. It lives as long as its container
@@ -80,6 +84,44 @@ impl Containers {
         let inner = entry.lock();
         let found = inner.execs.get(exec)?;
         Some((id, Arc::clone(&found.request), found.state.clone()))
+    }
+
+    /// Waits until what the supervisor has told of an exec is known here.
+    ///
+    /// A client that saw the end of an exec's stream asks for its code at
+    /// once; the news of the end was sent before, but may not be read yet.
+    pub async fn exec_settle(&self, exec: &str) {
+        let Ok(id) = self.exec_container(exec) else {
+            return;
+        };
+        let Ok(entry) = self.entry(&id) else {
+            return;
+        };
+        let asked = {
+            let mut inner = entry.lock();
+            let pending = inner
+                .execs
+                .get(exec)
+                .is_some_and(|e| e.state.started && e.state.exit_code.is_none());
+            match &inner.run {
+                Some(run) if pending => {
+                    let sender = Arc::clone(&run.sender);
+                    let (tell, told) = oneshot::channel();
+                    let number = inner.next_sync;
+                    inner.next_sync += 1;
+                    inner.syncs.insert(number, tell);
+                    Some((sender, number, told))
+                }
+                _ => None,
+            }
+        };
+        if let Some((sender, number, told)) = asked {
+            if sender.send(&Request::Sync(number), &[]).is_ok() {
+                // A supervisor of an older protocol does not answer.
+                let _bounded = tokio::time::timeout(SETTLE_BOUND, told).await;
+            }
+            entry.lock().syncs.remove(&number);
+        }
     }
 
     fn exec_container(&self, exec: &str) -> Result<ContainerId> {

@@ -59,6 +59,12 @@ fn handle(containers: &Containers, entry: &Entry, event: Event) {
             }
             containers.announce(&entry.id, ContainerEventKind::ExecExited { exec, code });
         }
+        Event::Synced(number) => {
+            if let Some(waiting) = entry.lock().syncs.remove(&number) {
+                // Whoever asked may have given up.
+                let _gone = waiting.send(());
+            }
+        }
         Event::Detached(Target::Container) => {
             containers.announce(&entry.id, ContainerEventKind::Detached);
         }

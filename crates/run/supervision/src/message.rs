@@ -51,6 +51,8 @@ pub enum Request {
     /// All is done; those who wait for the removal are told, and the
     /// supervisor ends. Kills an init that is still parked or running.
     Release,
+    /// Answer with the same number, behind all events so far.
+    Sync(u64),
 }
 
 /// From a supervisor to the daemon.
@@ -114,6 +116,8 @@ pub enum Event {
     /// The root file system is no longer mounted: the container may be started
     /// again.
     Released,
+    /// The answer to [`Request::Sync`].
+    Synced(u64),
 }
 
 /// How a supervisor introduces itself.

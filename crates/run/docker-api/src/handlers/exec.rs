@@ -118,7 +118,7 @@ pub(crate) async fn resize(call: Call) -> Answer {
 
 /// `GET /exec/{name}/json`
 pub(crate) async fn inspect(call: Call) -> Answer {
-    let view = call.engine.exec(call.name())?;
+    let view = call.engine.settled_exec(call.name()).await?;
     let options = &view.options;
     let (program, arguments) = options
         .cmd

@@ -161,6 +161,12 @@ impl Engine {
         Ok(self.containers.exec_start(exec, attach).await?)
     }
 
+    /// An exec, with what its supervisor has told of it.
+    pub async fn settled_exec(&self, exec: &str) -> Result<ExecView> {
+        self.containers.exec_settle(exec).await;
+        self.exec(exec)
+    }
+
     /// An exec.
     pub fn exec(&self, exec: &str) -> Result<ExecView> {
         let missing = || Error::NoSuchExec(exec.to_owned());
