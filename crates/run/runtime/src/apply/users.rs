@@ -252,18 +252,18 @@ mod tests {
 
     #[test]
     fn users_and_groups_are_found_as_docker_finds_them() {
-        check("", &[], Ok((0, 0, &[], "/root")));
-        check("www", &[], Ok((33, 34, &[29, 44], "/var/www")));
-        check("33", &[], Ok((33, 34, &[29, 44], "/var/www")));
-        check("www:video", &[], Ok((33, 44, &[], "/var/www")));
+        check("", &[], Ok((0, 0, &[0], "/root")));
+        check("www", &[], Ok((33, 34, &[29, 44, 34], "/var/www")));
+        check("33", &[], Ok((33, 34, &[29, 44, 34], "/var/www")));
+        check("www:video", &[], Ok((33, 44, &[44], "/var/www")));
         check(
             "www:99",
             &["audio", "777"],
-            Ok((33, 99, &[29, 777], "/var/www")),
+            Ok((33, 99, &[99, 29, 777], "/var/www")),
         );
-        check("5000", &[], Ok((5000, 0, &[], "/")));
-        check("1000", &[], Ok((7, 8, &[], "/seven")));
-        check(":video", &[], Ok((0, 44, &[], "/root")));
+        check("5000", &[], Ok((5000, 0, &[0], "/")));
+        check("1000", &[], Ok((7, 8, &[8], "/seven")));
+        check(":video", &[], Ok((0, 44, &[44], "/root")));
     }
 
     #[test]
