@@ -20,7 +20,7 @@ rustup_home=${RUSTUP_HOME:-$HOME/.rustup}
 
 if [ ! -e "$root/etc/os-release" ]; then
 	mkdir -p "$dir"
-	mmdebstrap --mode=root --variant=minbase --quiet "$suite" "$root" http://deb.debian.org/debian
+	mmdebstrap --mode=root --variant=minbase --quiet "$suite" "$root"
 fi
 rm -rf "$root/src"
 mkdir -p "$root/src" "$root/old" "$root/root/.cargo" "$root/root/.rustup"
