@@ -15,7 +15,6 @@ const PROBE: &str = include_str!("../../assets/probe.rs");
 /// What the tests of "a VM from a distance" use inside, beside apt.
 const DEBIAN_PACKAGES: &str = "iproute2,iptables,nftables,openssh-server,procps,python3-minimal";
 const DEBIAN_SUITE: &str = "bookworm";
-const MIRROR: &str = "http://deb.debian.org/debian";
 
 /// Identifies the recipe: another answer makes the image again.
 pub(super) fn version(name: &str) -> String {
@@ -177,7 +176,7 @@ pub(super) fn debian(work: &Path) -> Result<PathBuf> {
         .arg("--customize-hook=rm -f $1/etc/ssh/ssh_host_*_key*")
         .arg("--customize-hook=rm -rf $1/var/lib/apt/lists/* $1/var/cache/apt/*.bin $1/var/log/*.log")
         .arg("--customize-hook=mkdir -p $1/run/sshd")
-        .args([DEBIAN_SUITE, layer.to_str().context("a path that is not UTF-8")?, MIRROR]))?;
+        .args([DEBIAN_SUITE, layer.to_str().context("a path that is not UTF-8")?]))?;
     let image = Image {
         name: "debian:bookworm",
         config: json!({"Cmd": ["bash"], "Env": [PATH]}),
