@@ -128,7 +128,8 @@ fn a_filter_need_allow_nothing_but_the_program() {
     let strict = br#"{"defaultAction": "SCMP_ACT_KILL_PROCESS", "syscalls": [{"names": [
         "execve", "brk", "arch_prctl", "set_tid_address", "set_robust_list", "rseq", "prlimit64",
         "readlink", "getrandom", "mprotect", "getuid", "getgid", "setuid", "setgid", "prctl", "fstat", "write",
-        "writev", "exit_group", "mmap", "newfstatat", "ioctl"
+        "writev", "exit_group", "mmap", "munmap", "newfstatat", "ioctl", "readlinkat", "madvise", "geteuid", "getegid",
+        "rt_sigaction", "rt_sigprocmask", "statx"
     ], "action": "SCMP_ACT_ALLOW"}]}"#;
     for no_new_privileges in [false, true] {
         for uid in [0, 1000] {
