@@ -1,7 +1,8 @@
 //! `bench start --trace`: where each microsecond of one start goes.
 //!
-//! The daemon is started with `CARRACK_TRACE=start` and writes a line a start
-//! (`carrack_telemetry::PathTrace`); this reads them and prints medians.
+//! The daemon is started with the [`PATHS`] of one `run` in `CARRACK_TRACE` and
+//! writes a line for each (`carrack_telemetry::PathTrace`); this reads them and
+//! prints medians.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,28 +13,36 @@ use anyhow::{Result, bail};
 use super::engines::Engine;
 use super::measure::{median, spread, time};
 
+/// What one `run --rm` passes in the daemon, in order. `start-prepare` is the
+/// blocking part of `start`.
+const PATHS: [&str; 5] = ["create", "start", "start-prepare", "end", "release"];
+
 /// Runs `rounds` traced starts and prints the steps in order.
 pub(super) fn run(carrack: &Path, rounds: usize) -> Result<()> {
-    let engine = Engine::carrack(carrack, &[("CARRACK_TRACE", "start")])?;
+    let engine = Engine::carrack(carrack, &[("CARRACK_TRACE", &PATHS.join(","))])?;
     let mut times = Vec::new();
     for _ in 0..rounds {
         times.push(time(
             &mut engine.command(&["run", "--rm", "busybox", "true"]),
         )?);
     }
-    let (order, steps) = parse(&fs::read_to_string(engine.log())?);
-    if order.is_empty() {
-        bail!("the daemon wrote no line that begins with carrack-trace");
-    }
+    let log = fs::read_to_string(engine.log())?;
     println!("{:<24} {:>10} {:>10}", "step", "median µs", "max µs");
-    for step in order {
-        let mut us = steps.get(&step).cloned().unwrap_or_default();
-        us.sort_by(f64::total_cmp);
-        println!(
-            "{step:<24} {:>10.0} {:>10.0}",
-            median(&us),
-            us.last().copied().unwrap_or_default()
-        );
+    for path in PATHS {
+        let (order, steps) = parse(path, &log);
+        if order.is_empty() {
+            bail!("the daemon wrote no line that begins with carrack-trace {path}");
+        }
+        println!("{path}");
+        for step in order {
+            let mut us = steps.get(&step).cloned().unwrap_or_default();
+            us.sort_by(f64::total_cmp);
+            println!(
+                "  {step:<22} {:>10.0} {:>10.0}",
+                median(&us),
+                us.last().copied().unwrap_or_default()
+            );
+        }
     }
     println!(
         "{:<24} {:>10.0}",
@@ -44,12 +53,14 @@ pub(super) fn run(carrack: &Path, rounds: usize) -> Result<()> {
 }
 
 /// Steps in order of their first appearance, and the microseconds of each.
-fn parse(log: &str) -> (Vec<String>, HashMap<String, Vec<f64>>) {
+fn parse(path: &str, log: &str) -> (Vec<String>, HashMap<String, Vec<f64>>) {
     let (mut order, mut steps) = (Vec::new(), HashMap::<String, Vec<f64>>::new());
-    for line in log
-        .lines()
-        .filter_map(|l| l.strip_prefix("carrack-trace start "))
-    {
+    let lines = log.lines().filter_map(|line| {
+        line.strip_prefix("carrack-trace ")?
+            .strip_prefix(path)?
+            .strip_prefix(' ')
+    });
+    for line in lines {
         for (step, us) in line.split(' ').filter_map(|w| w.split_once('=')) {
             let Ok(us) = us.parse() else { continue };
             if !steps.contains_key(step) {
@@ -68,7 +79,9 @@ mod tests {
     #[test]
     fn lines_of_the_daemon() {
         let (order, steps) = parse(
-            "noise\ncarrack-trace start ab a=1 b=20 total=21\ncarrack-trace start cd a=3 total=9\n",
+            "start",
+            "noise\ncarrack-trace start ab a=1 b=20 total=21\ncarrack-trace start cd a=3 total=9\n\
+             carrack-trace start-prepare ab a=7\n",
         );
         assert_eq!(order, ["a", "b", "total"]);
         assert_eq!(steps["a"], [1.0, 3.0]);

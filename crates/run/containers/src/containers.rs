@@ -10,10 +10,10 @@ use carrack_runtime::capability;
 use carrack_sandbox::Sandboxes;
 use carrack_seccomp::Cache;
 use carrack_snapshots::Snapshots;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::broadcast;
 
 use crate::entry::{Entry, Progress};
-use crate::record::{self, CONTAINERS, RECORD_VERSION, Record};
+use crate::record::{RECORD_VERSION, Record};
 use crate::{
     ContainerEvent, ContainerEventKind, ContainerId, Error, ExitStatus, NewContainer, Result,
     State, WaitCondition,
@@ -238,44 +238,6 @@ impl Containers {
             }
         };
         self.put_record(record).await
-    }
-
-    async fn put_record(&self, record: Record) -> Result<()> {
-        let key = record::key(&record.new.id);
-        let (done, answer) = oneshot::channel();
-        self.0.config.state.submit_durable(
-            move |writer| writer.put(&CONTAINERS, &key, &record),
-            move |outcome| {
-                // The waiting side may have gone away; the write stands.
-                let _gone = done.send(outcome);
-            },
-        );
-        settle(answer.await)
-    }
-
-    pub(crate) async fn delete_record(&self, id: &ContainerId) -> Result<()> {
-        let key = record::key(id);
-        let (done, answer) = oneshot::channel();
-        self.0.config.state.submit_durable(
-            move |writer| {
-                writer.delete(&CONTAINERS, &key);
-                Ok::<(), carrack_state::Error>(())
-            },
-            move |outcome| {
-                let _gone = done.send(outcome);
-            },
-        );
-        settle(answer.await)
-    }
-}
-
-type Outcome = std::thread::Result<std::result::Result<(), carrack_state::Error>>;
-
-fn settle(answer: std::result::Result<Outcome, oneshot::error::RecvError>) -> Result<()> {
-    match answer {
-        Ok(Ok(written)) => Ok(written?),
-        Ok(Err(_)) => Err(Error::Internal("writing a record panicked".to_owned())),
-        Err(_) => Err(Error::Internal("the record's writer is gone".to_owned())),
     }
 }
 

@@ -33,6 +33,7 @@ mod recover;
 mod remove;
 mod rootfs;
 mod run;
+mod shelf;
 mod spec;
 mod start;
 

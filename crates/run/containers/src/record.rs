@@ -1,6 +1,6 @@
 //! What is on disk of a container.
 //!
-//! `state.redb` has its durable record. `containers/<id>/run.json` is written
+//! `shelf` says where its record is kept. `containers/<id>/run.json` is written
 //! at each start, before the program may run, and removed after its end is on
 //! record: it is not synced, since only a daemon that died needs it, and a
 //! machine that died has nothing running.

@@ -10,7 +10,7 @@ use carrack_supervision::RunState;
 
 use crate::containers::ContainersConfig;
 use crate::entry::{Entry, Run};
-use crate::record::{CONTAINERS, Record, RunRecord};
+use crate::record::{Record, RunRecord};
 use crate::remove::{TRASH, delete_in_background};
 use crate::{ContainerId, Containers, Error, Phase, Result, run};
 
@@ -22,13 +22,8 @@ impl Containers {
     pub async fn open(config: ContainersConfig) -> Result<Self> {
         std::fs::create_dir_all(&config.directory)
             .map_err(|source| Error::file("make", &config.directory, source))?;
-        let records: Vec<Record> = config
-            .state
-            .read(|reader| reader.entries(&CONTAINERS))?
-            .into_iter()
-            .map(|(_, record): (String, Record)| record)
-            .collect();
         let containers = Self::assemble(config);
+        let records = containers.records()?;
         let mut supervisors: HashMap<String, Adopted> = HashMap::new();
         let mut parked = Vec::new();
         for adopted in containers.0.config.sandboxes.adopt().await {
@@ -231,9 +226,7 @@ impl Containers {
             inner.new.auto_remove && (was_running || inner.state.started_at.is_some())
         };
         if gone_with_end {
-            if let Err(error) = self.remove_ended(entry).await {
-                tracing::error!(container = %entry.id, %error, "remove after the end");
-            }
+            self.remove_ended(entry);
             self.delete_files(entry).await;
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use carrack_sandbox::SandboxId;
 
 use crate::entry::Entry;
+use crate::shelf::Keeping;
 use crate::{
     ContainerEventKind, ContainerId, Containers, Error, Phase, Result, WaitCondition, run,
 };
@@ -64,7 +65,8 @@ impl Containers {
             }
             std::mem::replace(&mut inner.state.phase, Phase::Removing)
         };
-        if let Err(error) = self.delete_record(id).await {
+        let keeping = Keeping::of(entry.lock().new.auto_remove);
+        if let Err(error) = self.delete_record(id, keeping).await {
             entry.lock().state.phase = before;
             return Err(error);
         }
@@ -79,19 +81,11 @@ impl Containers {
         Ok(())
     }
 
-    /// Removes a container at its own end. The record goes lazily: found after
-    /// a crash, it is removed then.
-    pub(crate) async fn remove_ended(&self, entry: &Arc<Entry>) -> Result<()> {
+    /// Removes a container at its own end. Its record goes with its files:
+    /// found after a crash, it is removed then.
+    pub(crate) fn remove_ended(&self, entry: &Arc<Entry>) {
         entry.lock().state.phase = Phase::Removing;
-        let containers = self.clone();
-        let id = entry.id.clone();
-        tokio::spawn(async move {
-            if let Err(error) = containers.delete_record(&id).await {
-                tracing::error!(container = %id, %error, "delete record");
-            }
-        });
         self.forget(entry);
-        Ok(())
     }
 
     /// Takes a container out of memory and tells everybody.

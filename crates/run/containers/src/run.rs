@@ -9,6 +9,8 @@ use carrack_supervision::{Event, Request, Target};
 
 use crate::entry::{Entry, Run};
 use crate::record::RunRecord;
+use carrack_telemetry::PathTrace;
+
 use crate::{ContainerEventKind, Containers, Phase, answer, start};
 
 /// How long a supervisor may take to unmount the root after its release.
@@ -102,6 +104,7 @@ async fn ended(
     at: SystemTime,
     error: String,
 ) {
+    let mut trace = PathTrace::begin("end");
     let (oom_killed, requested, ran_ms, auto_remove) = {
         let mut inner = entry.lock();
         let oom_killed = inner.run.as_ref().is_some_and(was_oom_killed);
@@ -134,12 +137,15 @@ async fn ended(
             inner.new.auto_remove,
         )
     };
+    trace.mark("state");
     // One that goes away with its end needs no record of it: a restarted
     // daemon removes it when it finds it ended.
     if !auto_remove && let Err(error) = containers.record_now(entry).await {
         tracing::error!(container = %entry.id, %error, "record the end");
     }
+    trace.mark("record");
     take_back_ports(containers, entry);
+    trace.mark("ports");
     entry.progress.send_modify(|p| {
         p.active = false;
         p.ended += 1;
@@ -157,9 +163,12 @@ async fn ended(
             ran_ms,
         },
     );
+    trace.mark("announce");
     if let Some(sender) = entry.sender() {
         let _lost = sender.send(&Request::ExitRecorded, &[]);
     }
+    trace.mark("send");
+    trace.end(entry.id.as_str());
 }
 
 fn was_oom_killed(run: &Run) -> bool {
@@ -202,9 +211,10 @@ async fn lost(containers: &Containers, entry: &Arc<Entry>) {
 /// Lets go of the supervisor and cleans up; removes the container if it goes
 /// away with its end.
 pub(crate) async fn release(containers: &Containers, entry: &Arc<Entry>, mut link: Link) {
+    let mut trace = PathTrace::begin("release");
     let auto_remove = entry.lock().new.auto_remove;
-    if auto_remove && let Err(error) = containers.remove_ended(entry).await {
-        tracing::error!(container = %entry.id, %error, "remove after the end");
+    if auto_remove {
+        containers.remove_ended(entry);
     }
     let run = entry.lock().run.take();
     RunRecord::remove(&entry.directory);
@@ -221,6 +231,7 @@ pub(crate) async fn release(containers: &Containers, entry: &Arc<Entry>, mut lin
     {
         tracing::warn!(container = %entry.id, "supervisor does not unmount the root");
     }
+    trace.mark("unmounted");
     drop(link);
     start::unmount_shared_memory(&entry.directory);
     entry.progress.send_modify(|p| p.mounted = false);
@@ -242,9 +253,12 @@ pub(crate) async fn release(containers: &Containers, entry: &Arc<Entry>, mut lin
             .bury(&sandbox, supervisor_pid, endpoint.map(|e| e.id), netns)
             .await;
     }
+    trace.mark("bury");
     if auto_remove {
         containers.delete_files(entry).await;
     }
+    trace.mark("files");
+    trace.end(entry.id.as_str());
 }
 
 /// Answers clients that still wait in the daemon for a container that is gone.

@@ -19,6 +19,7 @@ use carrack_sandbox::{LinkEvent, NamespaceSource, NetworkSource, Sandbox, Sandbo
 use carrack_supervision::{
     Event, LogFile, RelayEntry, RelayProtocol, Relays, Request, Start, Streams,
 };
+use carrack_telemetry::PathTrace;
 
 use crate::attach::send_early;
 use crate::containers::{Shared, log_name};
@@ -54,9 +55,11 @@ impl Containers {
             Phase::Running | Phase::Paused => return Err(Error::AlreadyRunning(id.clone())),
             Phase::Removing | Phase::Dead => return Err(Error::Removing(id.clone())),
         }
+        let mut trace = PathTrace::begin("start");
         self.await_unmounted(&entry).await;
         let new = Arc::clone(&entry.lock().new);
-        let started = self.start_in_sandbox(&entry, &new).await;
+        let started = self.start_in_sandbox(&entry, &new, &mut trace).await;
+        trace.end(id.as_str());
         if let Err(error) = &started {
             {
                 let mut inner = entry.lock();
@@ -76,9 +79,15 @@ impl Containers {
         let _bounded = tokio::time::timeout(START_BOUND, gone).await;
     }
 
-    async fn start_in_sandbox(&self, entry: &Arc<Entry>, new: &Arc<NewContainer>) -> Result<()> {
+    async fn start_in_sandbox(
+        &self,
+        entry: &Arc<Entry>,
+        new: &Arc<NewContainer>,
+        trace: &mut PathTrace,
+    ) -> Result<()> {
         let request = self.sandbox_request(new)?;
         let sandbox = self.0.config.sandboxes.take(&request).await?;
+        trace.mark("sandbox");
         let shared = Arc::clone(&self.0);
         let (for_task, for_new) = (Arc::clone(entry), Arc::clone(new));
         let shm = self.shared_memory(entry, new)?;
@@ -86,6 +95,7 @@ impl Containers {
             prepare(&shared, &for_task, &for_new, sandbox, &shm)
         })
         .await?;
+        trace.mark("prepare");
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(failed) => {
@@ -95,10 +105,15 @@ impl Containers {
                 return Err(error);
             }
         };
-        self.launch(entry, prepared).await
+        self.launch(entry, prepared, trace).await
     }
 
-    async fn launch(&self, entry: &Arc<Entry>, prepared: Prepared) -> Result<()> {
+    async fn launch(
+        &self,
+        entry: &Arc<Entry>,
+        prepared: Prepared,
+        trace: &mut PathTrace,
+    ) -> Result<()> {
         let Prepared {
             mut sandbox,
             descriptors,
@@ -108,7 +123,9 @@ impl Containers {
             oom_file,
         } = prepared;
         let sent = send_all(entry, &sandbox, &start, &descriptors, relays.as_ref());
+        trace.mark("send");
         drop((descriptors, relays));
+        trace.mark("close");
         let outcome = match sent {
             Err(error) => Err(error),
             Ok(()) => match tokio::time::timeout(START_BOUND, await_started(&mut sandbox)).await {
@@ -119,6 +136,7 @@ impl Containers {
                 Err(_) => Err(Error::SupervisorLost(entry.id.clone())),
             },
         };
+        trace.mark("executed");
         let (pid, at_ns) = match outcome {
             Ok(started) => started,
             Err(error) => {
@@ -176,6 +194,7 @@ impl Containers {
         }
         self.announce(&entry.id, ContainerEventKind::Started);
         run::follow(self.clone(), Arc::clone(entry), link);
+        trace.mark("announce");
         Ok(())
     }
 
@@ -285,8 +304,10 @@ fn prepare_in(
     shm: &spec::SharedMemory,
     published: &mut Option<Published>,
 ) -> Result<(Start, Vec<OwnedFd>)> {
+    let mut trace = PathTrace::begin("start-prepare");
     let directory = &entry.directory;
     let root = rootfs::mount(shared, directory, new)?;
+    trace.mark("mount");
     if let Some(networks) = &shared.config.networks
         && let Some(endpoint) = &sandbox.endpoint
         && !new.network.ports.is_empty()
@@ -311,6 +332,7 @@ fn prepare_in(
             .map_or_else(Vec::new, |p| p.bindings.clone()),
     }
     .write(directory)?;
+    trace.mark("ports-record");
     let hostname = new.spec.hostname.clone().unwrap_or_default();
     let domainname = new.spec.domainname.clone().unwrap_or_default();
     etc_files::write_all(
@@ -320,6 +342,7 @@ fn prepare_in(
         &new.network,
         sandbox.endpoint.as_ref(),
     )?;
+    trace.mark("etc");
     if new.namespaces.ipc == IpcMode::Shareable {
         mount_shared_memory(directory, new.shm_size_bytes)?;
     }
@@ -328,6 +351,7 @@ fn prepare_in(
             tracing::debug!(container = %new.id, ?ignored, "limit without meaning here");
         }
     }
+    trace.mark("limits");
     let etc = match &new.namespaces.network {
         NetworkMode::Container(other) => shared.config.directory.join(other.as_str()),
         _ => directory.clone(),
@@ -337,12 +361,17 @@ fn prepare_in(
         spec.hostname = None;
         spec.domainname = None;
     }
+    trace.mark("spec");
     let context = spec::context(shared, new, &sandbox.leaf.locations())?;
+    trace.mark("context");
     let mut planned = planner::plan(&spec, &context)?;
+    trace.mark("plan");
     planned.plan.process.null_stdin = !new.stdio.open_stdin && !new.stdio.terminal;
     planned.plan.process.make_directory = true;
     let mut descriptors = vec![open_directory(directory)?, root];
     descriptors.extend(sources::open_all(&planned.sources)?);
+    trace.mark("sources");
+    trace.end(new.id.as_str());
     let start = Start {
         container: new.id.as_str().to_owned(),
         streams: Streams {

@@ -8,6 +8,7 @@ use carrack_containers::{ContainerId, IpcMode};
 use carrack_images::{Image, ImagePin};
 use carrack_oci::Platform;
 use carrack_snapshots::overlay::{self, OverlaySpec};
+use carrack_telemetry::PathTrace;
 use carrack_volumes as volumes;
 
 use crate::config::{CreateRequest, Mount, MountKind};
@@ -64,6 +65,7 @@ impl Engine {
         mut request: CreateRequest,
         options: CreateOptions,
     ) -> Result<Created> {
+        let mut trace = PathTrace::begin("create");
         let asked_name = options.name.as_deref().map(checked_name).transpose()?;
         let mut warnings = check_request(&mut request, &self.host)?;
         check_bind_sources(request.host_config.mounts.iter().flatten())?;
@@ -77,6 +79,7 @@ impl Engine {
                 holder,
             });
         }
+        trace.mark("check");
         let engine = Arc::clone(self);
         let (request, prepared, more) = tokio::task::spawn_blocking(move || {
             let mut warnings = Vec::new();
@@ -85,11 +88,13 @@ impl Engine {
         })
         .await??;
         warnings.extend(more);
+        trace.mark("image-mounts");
 
         let id = ContainerId::random();
         let record = self.record(&request, &prepared);
         let slot = self.reserve_name(&id, record, asked_name)?;
-        let made = self.make(&slot, &request, &prepared).await;
+        trace.mark("name");
+        let made = self.make(&slot, &request, &prepared, &mut trace).await;
         if let Err(error) = made {
             self.slots.remove(&id);
             self.drop_volumes(prepared);
@@ -97,6 +102,8 @@ impl Engine {
         }
         drop(prepared);
         self.container_event(&id, &slot.record(), "create", &[]);
+        trace.mark("event");
+        trace.end(id.as_str());
         Ok(Created { id, warnings })
     }
 
@@ -278,6 +285,7 @@ impl Engine {
         slot: &Arc<Slot>,
         request: &CreateRequest,
         prepared: &Prepared,
+        trace: &mut PathTrace,
     ) -> Result<()> {
         let mut new = self.translate(slot, request, prepared)?;
         let record = slot.change(|record| {
@@ -286,7 +294,9 @@ impl Engine {
             }
         });
         new.owner_data = serde_json::to_value(&*record).map_err(Error::Record)?;
+        trace.mark("translate");
         self.containers.create(new).await?;
+        trace.mark("record");
         Ok(())
     }
 
