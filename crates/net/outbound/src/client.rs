@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::Method;
+
 use crate::body::Body;
 use crate::connection::{Connection, Hijacked};
 use crate::head::{Limits, ResponseHead};
@@ -112,10 +114,7 @@ impl Client {
         request: Request,
         bound: Option<Duration>,
     ) -> Result<Response, OutboundError> {
-        let mut connection = match self.idle.pop() {
-            Some(connection) => connection,
-            None => Connection::open(&self.path, self.limits)?,
-        };
+        let mut connection = self.connection()?;
         loop {
             let reused = connection.exchanges() > 0;
             let sent = connection.send(&request, &self.agent);
@@ -139,10 +138,14 @@ impl Client {
                     }
                     return response(connection, head, &request.method, &what, None);
                 }
-                // The server closed an idle connection just as it was used: it
-                // has not seen the request.
-                Err(OutboundError::Closed { .. } | OutboundError::Send { .. })
-                    if reused && connection.buffered().is_empty() =>
+                // The server closed the idle connection just as it was used.
+                // Whether it has seen the request cannot be known, so only one
+                // that changes nothing is sent again.
+                Err(error)
+                    if reused
+                        && is_end(&error)
+                        && connection.buffered().is_empty()
+                        && matches!(request.method, Method::GET | Method::HEAD) =>
                 {
                     self.idle.clear();
                     connection = Connection::open(&self.path, self.limits)?;
@@ -150,6 +153,16 @@ impl Client {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// An idle connection that still stands, or a new one.
+    fn connection(&mut self) -> Result<Connection, OutboundError> {
+        while let Some(connection) = self.idle.pop() {
+            if connection.is_quiet() {
+                return Ok(connection);
+            }
+        }
+        Connection::open(&self.path, self.limits)
     }
 
     /// Sends a request without a streamed body and leaves its answer for
@@ -160,10 +173,7 @@ impl Client {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn begin(&mut self, request: &Request) -> Result<InFlight, OutboundError> {
-        let mut connection = match self.idle.pop() {
-            Some(connection) => connection,
-            None => Connection::open(&self.path, self.limits)?,
-        };
+        let mut connection = self.connection()?;
         connection.send(request, &self.agent)?;
         Ok(InFlight {
             connection,
@@ -224,6 +234,17 @@ impl Client {
         }
         self.give_back(body.into_reusable());
         Ok(bytes)
+    }
+}
+
+/// Whether the server ended the connection.
+fn is_end(error: &OutboundError) -> bool {
+    match error {
+        OutboundError::Closed { .. } | OutboundError::Send { .. } => true,
+        OutboundError::Receive { source, .. } => {
+            source.kind() == std::io::ErrorKind::ConnectionReset
+        }
+        _ => false,
     }
 }
 

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::Method;
+use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use crate::head::{Limits, ResponseHead};
@@ -73,6 +75,14 @@ impl Connection {
     /// How many answers came over it.
     pub(crate) fn exchanges(&self) -> u64 {
         self.exchanges
+    }
+
+    /// Whether it is between exchanges and the server has not ended it: an
+    /// idle connection has nothing to say.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut watched = [PollFd::new(&self.stream, PollFlags::IN)];
+        self.buffered().is_empty()
+            && matches!(poll(&mut watched, Some(&Timespec::default())), Ok(0))
     }
 
     /// What was read and not yet taken.
@@ -164,17 +174,15 @@ impl Connection {
             self.buffer.drain(..self.at);
             self.at = 0;
         }
-        let kept = self.buffer.len();
-        self.buffer.resize(kept + READ_BYTES, 0);
-        let read = loop {
-            match self.stream.read(&mut self.buffer[kept..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other,
+        // Into memory that was never touched: zeros first would cost a short
+        // program a page fault for every page that stays empty.
+        self.buffer.reserve(READ_BYTES);
+        loop {
+            match rustix::io::read(&self.stream, spare_capacity(&mut self.buffer)) {
+                Err(rustix::io::Errno::INTR) => {}
+                other => return Ok(other?),
             }
-        };
-        self.buffer
-            .truncate(kept + read.as_ref().map_or(0, |&read| read));
-        read
+        }
     }
 
     pub(crate) fn into_hijacked(mut self, head: ResponseHead) -> io::Result<Hijacked> {

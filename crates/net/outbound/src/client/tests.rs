@@ -242,3 +242,17 @@ fn two_requests_are_on_their_way_at_once() {
     assert_eq!(client.read(second, 9).unwrap(), b"2");
     server.join().unwrap();
 }
+
+#[test]
+fn what_may_have_happened_is_not_asked_for_again() {
+    // The second exchange is taken, and the connection ends without an answer.
+    let (_folder, path, server) = serve(vec![vec![
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1",
+        "",
+    ]]);
+    let mut client = Client::new(path, "t/1");
+    assert_eq!(text(&mut client, Request::get("/a")), "1");
+    let error = client.send(Request::post("/b")).expect_err("no answer");
+    assert!(is_end(&error), "{error}");
+    assert_eq!(server.join().unwrap().len(), 2);
+}
