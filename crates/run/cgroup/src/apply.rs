@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::Ordering;
 
 use carrack_oci::runtime::{DeviceRule, Resources};
 use carrack_sys::bpf;
@@ -51,7 +52,9 @@ impl Leaf {
         for write in refused {
             self.write_limit(write)?;
         }
-        if plan.devices.is_empty() {
+        let in_force = self.has_default_devices.load(Ordering::Relaxed)
+            && plan.devices == device::default_rules();
+        if plan.devices.is_empty() || in_force {
             Ok(())
         } else {
             self.set_devices(&plan.devices)
@@ -63,11 +66,14 @@ impl Leaf {
         match self.version_of(Controller::Devices) {
             Some(Version::V1) => self.write_device_rules(device::default_v1_writes()),
             _ => self.set_devices(&device::default_rules()),
-        }
+        }?;
+        self.has_default_devices.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Puts exactly these device rules into force, in place of what was there.
     pub fn set_devices(&self, rules: &[DeviceRule]) -> Result<(), Error> {
+        self.has_default_devices.store(false, Ordering::Relaxed);
         match self.version_of(Controller::Devices) {
             Some(Version::V1) => {
                 device::check(rules, Version::V1)?;

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 use crate::parent::inherit_cpuset;
 use crate::{Controller, Error, LeafName, Parent, Version, file};
@@ -15,6 +16,8 @@ pub struct Leaf {
     pub(crate) name: LeafName,
     /// One a hierarchy; `None` where a crash left the leaf incomplete.
     pub(crate) directories: Vec<Option<OwnedFd>>,
+    /// Whether the default device rules, as the pool writes them, are in force.
+    pub(crate) has_default_devices: AtomicBool,
 }
 
 impl Parent {
@@ -27,6 +30,7 @@ impl Parent {
             parent: self.clone(),
             name: name.clone(),
             directories: Vec::with_capacity(self.0.directories.len()),
+            has_default_devices: AtomicBool::new(false),
         };
         for index in 0..self.0.directories.len() {
             match self.create_in(index, name) {
@@ -67,6 +71,7 @@ impl Parent {
             parent: self.clone(),
             name: name.clone(),
             directories,
+            has_default_devices: AtomicBool::new(false),
         })
     }
 
