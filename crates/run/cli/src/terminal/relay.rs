@@ -5,13 +5,15 @@
 //! and an early end of the wait. Nothing here starts a thread, so that a
 //! short `run` costs no more than its system calls.
 
-use std::io::{self, Read};
+use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use carrack_outbound::{Hijacked, Response};
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::net::SendFlags;
 
 use super::keys::{DetachKeys, Input};
@@ -151,7 +153,8 @@ impl Relay<'_> {
             let _ = self.hijacked.stream.shutdown(Shutdown::Write);
         }
         let mut pending: Vec<u8> = Vec::new();
-        let mut buffer = vec![0; READ_BYTES];
+        // Never filled with zeros: a short output must not touch all of it.
+        let mut buffer = Vec::with_capacity(READ_BYTES);
         loop {
             let socket_flags = if pending.is_empty() {
                 PollFlags::IN
@@ -187,18 +190,17 @@ impl Relay<'_> {
                 send(&self.hijacked.stream, &mut pending).map_err(failed)?;
             }
             if ready[0].intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
-                match self.hijacked.stream.read(&mut buffer) {
-                    Ok(0) => return Ok(End::Closed),
-                    Ok(read) => output.deliver(&buffer[..read])?,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
-                        return Ok(End::Closed);
-                    }
-                    Err(error) => return Err(failed(error)),
+                buffer.clear();
+                match rustix::io::read(&self.hijacked.stream, spare_capacity(&mut buffer)) {
+                    Ok(0) | Err(Errno::CONNRESET) => return Ok(End::Closed),
+                    Ok(_) => output.deliver(&buffer)?,
+                    Err(Errno::INTR) => {}
+                    Err(errno) => return Err(failed(errno.into())),
                 }
             }
             if is_ready(stdin_at) {
-                let read = match rustix::io::read(stdin_fd, &mut buffer) {
+                buffer.clear();
+                let read = match rustix::io::read(stdin_fd, spare_capacity(&mut buffer)) {
                     Ok(read) => read,
                     Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => continue,
                     // A terminal that is gone, or input that is a directory.
@@ -207,7 +209,7 @@ impl Relay<'_> {
                 if read == 0 {
                     input = InputState::Ending;
                 } else if self.tty {
-                    match self.keys.take(&buffer[..read]) {
+                    match self.keys.take(&buffer) {
                         Input::Pass(bytes) => pending.extend_from_slice(&bytes),
                         Input::Detach(bytes) => {
                             pending.extend_from_slice(&bytes);
@@ -216,7 +218,7 @@ impl Relay<'_> {
                         }
                     }
                 } else {
-                    pending.extend_from_slice(&buffer[..read]);
+                    pending.extend_from_slice(&buffer);
                 }
                 send(&self.hijacked.stream, &mut pending).map_err(failed)?;
             }
