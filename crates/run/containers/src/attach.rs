@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use carrack_sandbox::Sender;
-use carrack_supervision::{Attach, AwaitExit, Request, Target};
+use carrack_supervision::{Attach, AwaitExit, Batch, FrameError, Request, Target};
 
 use crate::answer::answer;
 use crate::containers::is_reached;
@@ -147,23 +147,44 @@ fn supervised(inner: &Inner, condition: WaitCondition) -> Option<Arc<Sender>> {
     possible.then(|| Arc::clone(&run.sender))
 }
 
-/// Sends what came before the start.
-pub(crate) fn send_early(entry: &Entry, sender: &Sender) -> Result<()> {
-    let (attaches, waits, framed) = {
-        let mut inner = entry.lock();
-        (
-            std::mem::take(&mut inner.early_attaches),
-            std::mem::take(&mut inner.early_waits),
-            !inner.new.stdio.terminal,
-        )
-    };
-    for (request, socket) in attaches {
-        send_attach(entry, sender, Target::Container, request, &socket, framed)?;
+/// Clients that came before the start.
+#[derive(Debug)]
+pub(crate) struct Early {
+    attaches: Vec<(Request, OwnedFd)>,
+    waits: Vec<(Request, OwnedFd)>,
+}
+
+impl Early {
+    /// Takes them off a container.
+    pub(crate) fn take(entry: &Entry) -> Self {
+        let (attaches, waits, framed) = {
+            let mut inner = entry.lock();
+            (
+                std::mem::take(&mut inner.early_attaches),
+                std::mem::take(&mut inner.early_waits),
+                !inner.new.stdio.terminal,
+            )
+        };
+        let attach = |request| Request::Attach(attach_message(Target::Container, request, framed));
+        Self {
+            attaches: attaches
+                .into_iter()
+                .map(|(request, socket)| (attach(request), socket))
+                .collect(),
+            waits: waits
+                .into_iter()
+                .map(|(condition, reply, socket)| (wait_message(condition, reply), socket))
+                .collect(),
+        }
     }
-    for (condition, reply, socket) in waits {
-        send_wait(entry, sender, condition, reply, &socket)?;
+
+    /// Adds them to what is sent to the supervisor: attaches first.
+    pub(crate) fn push<'a>(&'a self, batch: &mut Batch<'a>) -> std::result::Result<(), FrameError> {
+        for (request, socket) in self.attaches.iter().chain(&self.waits) {
+            batch.push(request, &[socket.as_fd()])?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Makes the protocol's attach of a request.
@@ -203,17 +224,20 @@ fn send_wait(
     reply: WaitReply,
     socket: &OwnedFd,
 ) -> Result<()> {
-    let message = Request::AwaitExit(AwaitExit {
-        removed: condition == WaitCondition::Removed,
-        before: reply.before,
-        after: reply.after,
-    });
     sender
-        .send(&message, &[socket.as_fd()])
+        .send(&wait_message(condition, reply), &[socket.as_fd()])
         .map_err(|source| Error::Link {
             id: entry.id.clone(),
             source,
         })
+}
+
+fn wait_message(condition: WaitCondition, reply: WaitReply) -> Request {
+    Request::AwaitExit(AwaitExit {
+        removed: condition == WaitCondition::Removed,
+        before: reply.before,
+        after: reply.after,
+    })
 }
 
 /// Sends a request without descriptors.

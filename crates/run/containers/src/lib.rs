@@ -24,6 +24,7 @@ mod entry;
 mod error;
 mod etc_files;
 mod exec;
+mod in_place;
 mod log_files;
 mod log_stream;
 mod measure;
@@ -39,6 +40,7 @@ mod start;
 
 pub use containers::{Containers, ContainersConfig, View};
 pub use error::Error;
+pub use in_place::in_place;
 pub use log_stream::{LogEntry, LogQuery, LogSource, LogStream};
 pub use measure::{ContainerStats, InterfaceStats};
 pub use model::*;

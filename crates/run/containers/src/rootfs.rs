@@ -17,8 +17,6 @@ use crate::{ContainerId, Containers, Error, NewContainer, Owner, Result};
 
 const UPPER: &str = "upper";
 const WORK: &str = "work";
-/// Says that `/.dockerenv` was made.
-const MARKED: &str = "marked";
 /// Used by old kernels for a moment.
 const MOUNTPOINT: &str = "mnt";
 
@@ -36,14 +34,10 @@ impl AsFd for Rootfs {
 pub(crate) fn mount(shared: &Shared, directory: &Path, new: &NewContainer) -> Result<OwnedFd> {
     let upper = directory.join(UPPER);
     let work = directory.join(WORK);
-    for path in [&upper, &work, &directory.join(MOUNTPOINT)] {
-        match std::fs::create_dir(path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(source) => return Err(Error::file("make", path, source)),
-        }
-    }
-    if new.owner == Owner::Docker {
+    let made = make_directory(&upper)?;
+    make_directory(&work)?;
+    make_directory(&directory.join(MOUNTPOINT))?;
+    if new.owner == Owner::Docker && made == Made::Now {
         mark_as_docker(&upper)?;
     }
     let mut lowers: Vec<PathBuf> = Vec::with_capacity(new.rootfs.chain.len());
@@ -74,16 +68,26 @@ pub(crate) fn mount(shared: &Shared, directory: &Path, new: &NewContainer) -> Re
     carrack_snapshots::overlay::mount(&spec).map_err(|error| rootfs_error(&new.id, error))
 }
 
+/// Whether a directory is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Made {
+    Now,
+    Before,
+}
+
+fn make_directory(path: &Path) -> Result<Made> {
+    match std::fs::create_dir(path) {
+        Ok(()) => Ok(Made::Now),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(Made::Before),
+        Err(source) => Err(Error::file("make", path, source)),
+    }
+}
+
 /// Makes `/.dockerenv`, by which programs tell that they run in a container of
 /// Docker's. Made once: a container that removed it is left in peace.
 fn mark_as_docker(upper: &Path) -> Result<()> {
     let mark = upper.join(".dockerenv");
-    let parent = upper.with_file_name(MARKED);
-    if parent.exists() {
-        return Ok(());
-    }
     std::fs::File::create(&mark)
-        .and_then(|_| std::fs::File::create(&parent))
         .map(drop)
         .map_err(|source| Error::file("make", &mark, source))
 }

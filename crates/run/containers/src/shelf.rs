@@ -6,7 +6,8 @@
 //! could speak of. So a throw-away container costs the disk no flush, neither
 //! at its birth nor at its end.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use tokio::sync::oneshot;
@@ -82,7 +83,7 @@ impl Containers {
         if keeping == Keeping::WithTheMachine {
             let path = self.0.config.directory.join(id.as_str()).join(RECORD_FILE);
             return match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
                     Err(Error::file("delete", &path, error))
                 }
                 _ => Ok(()),
@@ -103,14 +104,22 @@ impl Containers {
     }
 }
 
+/// The first writing has nothing to spoil: until it is whole, nobody was told
+/// of the container, and half of it reads as nothing.
 fn write_file(directory: &Path, record: &Record) -> Result<()> {
     let path = directory.join(RECORD_FILE);
-    let fresh = directory.join("container.json.new");
     let bytes = serde_json::to_vec(record).map_err(|e| Error::Internal(e.to_string()))?;
-    std::fs::File::create(&fresh)
-        .and_then(|mut file| file.write_all(&bytes))
-        .and_then(|()| std::fs::rename(&fresh, &path))
-        .map_err(|source| Error::file("write", &path, source))
+    let written = match File::create_new(&path) {
+        Ok(mut first) => first.write_all(&bytes),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let fresh = directory.join("container.json.new");
+            File::create(&fresh)
+                .and_then(|mut file| file.write_all(&bytes))
+                .and_then(|()| std::fs::rename(&fresh, &path))
+        }
+        Err(error) => Err(error),
+    };
+    written.map_err(|source| Error::file("write", &path, source))
 }
 
 fn read_file(directory: &Path) -> Option<Record> {

@@ -17,14 +17,15 @@ use carrack_runtime::planner;
 use carrack_runtime::sources;
 use carrack_sandbox::{LinkEvent, NamespaceSource, NetworkSource, Sandbox, SandboxRequest};
 use carrack_supervision::{
-    Event, LogFile, RelayEntry, RelayProtocol, Relays, Request, Start, Streams,
+    Batch, Event, LogFile, RelayEntry, RelayProtocol, Relays, Request, Start, Streams,
 };
 use carrack_telemetry::PathTrace;
 
-use crate::attach::send_early;
+use crate::attach::Early;
 use crate::containers::{Shared, log_name};
 use crate::control::running;
 use crate::entry::{Entry, Run};
+use crate::in_place::in_place;
 use crate::record::{RECORD_VERSION, RunRecord};
 use crate::{
     ContainerEventKind, ContainerId, Containers, Error, IpcMode, LogPolicy, NamespaceMode,
@@ -86,15 +87,10 @@ impl Containers {
         trace: &mut PathTrace,
     ) -> Result<()> {
         let request = self.sandbox_request(new)?;
+        let shm = self.shared_memory(entry, new)?;
         let sandbox = self.0.config.sandboxes.take(&request).await?;
         trace.mark("sandbox");
-        let shared = Arc::clone(&self.0);
-        let (for_task, for_new) = (Arc::clone(entry), Arc::clone(new));
-        let shm = self.shared_memory(entry, new)?;
-        let prepared = tokio::task::spawn_blocking(move || {
-            prepare(&shared, &for_task, &for_new, sandbox, &shm)
-        })
-        .await?;
+        let prepared = in_place(|| prepare(&self.0, entry, new, sandbox, &shm));
         trace.mark("prepare");
         let prepared = match prepared {
             Ok(prepared) => prepared,
@@ -122,9 +118,9 @@ impl Containers {
             ports,
             oom_file,
         } = prepared;
-        let sent = send_all(entry, &sandbox, &start, &descriptors, relays.as_ref());
+        let sent = send_all(entry, &sandbox, start, &descriptors, relays);
         trace.mark("send");
-        drop((descriptors, relays));
+        drop(descriptors);
         trace.mark("close");
         let outcome = match sent {
             Err(error) => Err(error),
@@ -189,8 +185,13 @@ impl Containers {
             p.mounted = true;
         });
         // Clients that came while the container was being started.
-        if let Some(sender) = entry.sender() {
-            send_early(entry, &sender)?;
+        let early = Early::take(entry);
+        let mut batch = Batch::default();
+        if let Err(error) = early
+            .push(&mut batch)
+            .and_then(|()| link.send_batch(&batch))
+        {
+            tracing::warn!(container = %entry.id, %error, "hand over early clients");
         }
         self.announce(&entry.id, ContainerEventKind::Started);
         run::follow(self.clone(), Arc::clone(entry), link);
@@ -428,34 +429,35 @@ pub(crate) fn unmount_shared_memory(directory: &std::path::Path) {
     }
 }
 
+/// All that the supervisor needs, in one message: it is woken once.
 fn send_all(
     entry: &Entry,
     sandbox: &Sandbox,
-    start: &Start,
+    start: Start,
     descriptors: &[OwnedFd],
-    relays: Option<&(Relays, Vec<OwnedFd>)>,
+    relays: Option<(Relays, Vec<OwnedFd>)>,
 ) -> Result<()> {
-    let link_error = |source| Error::Link {
-        id: entry.id.clone(),
-        source,
+    let early = Early::take(entry);
+    let (relays, sockets) = relays.map_or((None, Vec::new()), |(r, s)| (Some(r), s));
+    let filled = || {
+        let mut batch = Batch::default();
+        if let Some(relays) = relays {
+            batch.push(&Request::Relay(relays), &borrowed(&sockets))?;
+        }
+        early.push(&mut batch)?;
+        batch.push(&Request::Start(Box::new(start)), &borrowed(descriptors))?;
+        Ok(batch)
     };
-    let sender = sandbox
-        .link
-        .sender()
-        .map_err(|source| Error::file("copy descriptor of", &entry.directory, source))?;
-    if let Some((relays, sockets)) = relays {
-        let borrowed: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
-        sandbox
-            .link
-            .send(&Request::Relay(relays.clone()), &borrowed)
-            .map_err(link_error)?;
-    }
-    send_early(entry, &sender)?;
-    let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
-    sandbox
-        .link
-        .send(&Request::Start(Box::new(start.clone())), &borrowed)
-        .map_err(link_error)
+    filled()
+        .and_then(|batch| sandbox.link.send_batch(&batch))
+        .map_err(|source| Error::Link {
+            id: entry.id.clone(),
+            source,
+        })
+}
+
+fn borrowed(descriptors: &[OwnedFd]) -> Vec<BorrowedFd<'_>> {
+    descriptors.iter().map(AsFd::as_fd).collect()
 }
 
 async fn await_started(

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use carrack_supervision::{
-    Event, FrameError, FrameReader, PROTOCOL, ProtocolVersion, Received, Request,
+    Batch, Event, FrameError, FrameReader, PROTOCOL, ProtocolVersion, Received, Request,
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -56,6 +56,11 @@ impl Link {
     /// read, which is what it does between events.
     pub fn send(&self, request: &Request, with: &[BorrowedFd<'_>]) -> Result<(), FrameError> {
         carrack_supervision::send(self.socket.get_ref(), request, with)
+    }
+
+    /// Sends requests together; see [`Link::send`].
+    pub fn send_batch(&self, batch: &Batch<'_>) -> Result<(), FrameError> {
+        batch.send(self.socket.get_ref())
     }
 
     /// The protocol that the supervisor speaks, known after its first event.

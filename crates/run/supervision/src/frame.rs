@@ -178,3 +178,49 @@ impl FrameReader {
         }))
     }
 }
+
+/// Messages that leave together, so that the other side is woken once.
+///
+/// A stream socket keeps the order of bytes and of descriptors, so the reader
+/// cannot tell a batch from the same messages sent one by one.
+#[derive(Debug, Default)]
+pub struct Batch<'a> {
+    parts: Vec<Part<'a>>,
+}
+
+/// What one system call can carry.
+#[derive(Debug, Default)]
+struct Part<'a> {
+    bytes: Vec<u8>,
+    with: Vec<BorrowedFd<'a>>,
+}
+
+impl<'a> Batch<'a> {
+    /// Adds a message and its descriptors behind those that are there.
+    pub fn push<M: Serialize>(
+        &mut self,
+        message: &M,
+        with: &[BorrowedFd<'a>],
+    ) -> Result<(), FrameError> {
+        let bytes = encode(message, with.len())?;
+        match self.parts.last_mut() {
+            Some(part) if part.with.len() + with.len() <= MAX_PASSED => {
+                part.bytes.extend_from_slice(&bytes);
+                part.with.extend_from_slice(with);
+            }
+            _ => self.parts.push(Part {
+                bytes,
+                with: with.to_vec(),
+            }),
+        }
+        Ok(())
+    }
+
+    /// Sends all of them, blocking until the socket took them.
+    pub fn send(&self, socket: impl AsFd) -> Result<(), FrameError> {
+        for part in &self.parts {
+            send_bytes(socket.as_fd(), &part.bytes, &part.with).map_err(FrameError::Socket)?;
+        }
+        Ok(())
+    }
+}

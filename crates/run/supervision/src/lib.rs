@@ -16,7 +16,9 @@ mod message;
 #[cfg(test)]
 mod tests;
 
-pub use frame::{FrameError, FrameReader, HEAD_BYTES, MAX_BODY_BYTES, Received, encode, send};
+pub use frame::{
+    Batch, FrameError, FrameReader, HEAD_BYTES, MAX_BODY_BYTES, Received, encode, send,
+};
 pub use message::{
     Attach, AwaitExit, CloneNamespaces, Event, Exec, Hello, LogFile, Prepare, ProtocolVersion,
     RelayEntry, RelayProtocol, Relays, Request, RunState, Start, Streams, Target,

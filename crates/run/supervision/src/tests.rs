@@ -37,6 +37,31 @@ fn messages_and_descriptors_arrive_together() {
     assert!(reader.message::<Request>().expect("none").is_none());
 }
 
+#[test]
+fn a_batch_arrives_as_its_messages() {
+    let (daemon, supervisor) = UnixStream::pair().expect("socket pair");
+    let pipes: Vec<_> = (0..carrack_sys::descriptors::MAX_PASSED)
+        .map(|_| rustix::pipe::pipe().expect("pipe").1)
+        .collect();
+    let borrowed: Vec<_> = pipes.iter().map(AsFd::as_fd).collect();
+    let exited = Request::ExitRecorded;
+    let mut batch = Batch::default();
+    // The second does not fit beside the first, so it leaves in a part of its own.
+    batch.push(&exited, &borrowed[..3]).expect("push");
+    batch.push(&exited, &borrowed).expect("push");
+    batch.push(&Request::Release, &[]).expect("push");
+    batch.send(&daemon).expect("send");
+    drop(daemon);
+    let mut reader = FrameReader::default();
+    while reader.fill(&supervisor).expect("fill") {}
+    for (message, count) in [(&exited, 3), (&exited, pipes.len()), (&Request::Release, 0)] {
+        let received = reader.message::<Request>().expect("frame").expect("whole");
+        assert_eq!(received.message, *message);
+        assert_eq!(received.descriptors.len(), count);
+    }
+    assert!(reader.message::<Request>().expect("none").is_none());
+}
+
 /// Bytes of frames as version 1 wrote them: a newer build must read them.
 #[test]
 fn version_1_frames_are_still_read() {

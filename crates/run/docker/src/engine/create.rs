@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use carrack_containers::{ContainerId, IpcMode};
+use carrack_containers::{ContainerId, IpcMode, in_place};
 use carrack_images::{Image, ImagePin};
 use carrack_oci::Platform;
 use carrack_snapshots::overlay::{self, OverlaySpec};
@@ -80,14 +80,7 @@ impl Engine {
             });
         }
         trace.mark("check");
-        let engine = Arc::clone(self);
-        let (request, prepared, more) = tokio::task::spawn_blocking(move || {
-            let mut warnings = Vec::new();
-            let prepared = engine.prepare(&mut request, &options, &mut warnings)?;
-            Ok::<_, Error>((request, prepared, warnings))
-        })
-        .await??;
-        warnings.extend(more);
+        let prepared = in_place(|| self.prepare(&mut request, &options, &mut warnings))?;
         trace.mark("image-mounts");
 
         let id = ContainerId::random();
