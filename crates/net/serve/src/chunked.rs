@@ -18,10 +18,15 @@ pub(crate) struct ChunkedDecoder {
 #[derive(Debug)]
 enum State {
     Size,
-    Data { left: u64 },
+    Data {
+        left: u64,
+    },
     DataEnd,
     Trailer,
     Done,
+    /// Where the body ends is unknown for good: what follows must not be taken
+    /// for anything.
+    Failed(ChunkError),
 }
 
 /// What the next bytes in the buffer meant.
@@ -66,8 +71,17 @@ impl ChunkedDecoder {
         matches!(self.state, State::Done)
     }
 
-    /// Takes one step from the front of `buffer`.
+    /// Takes one step from the front of `buffer`. After an error there is no
+    /// further step: the same error comes again.
     pub(crate) fn step(&mut self, buffer: &mut BytesMut) -> Result<Step, ChunkError> {
+        let step = self.try_step(buffer);
+        if let Err(error) = step {
+            self.state = State::Failed(error);
+        }
+        step
+    }
+
+    fn try_step(&mut self, buffer: &mut BytesMut) -> Result<Step, ChunkError> {
         loop {
             match self.state {
                 State::Size => {
@@ -121,6 +135,7 @@ impl ChunkedDecoder {
                     }
                 }
                 State::Done => return Ok(Step::Done),
+                State::Failed(error) => return Err(error),
             }
         }
     }
@@ -230,5 +245,15 @@ mod tests {
         let mut decoder = ChunkedDecoder::new();
         let mut buffer = BytesMut::from(trailers.as_bytes());
         assert_eq!(decoder.step(&mut buffer), Err(ChunkError::TooLong));
+    }
+
+    #[test]
+    fn an_error_is_the_end() {
+        let mut decoder = ChunkedDecoder::new();
+        let mut buffer = BytesMut::from("zz\r\n0\r\n\r\nGET /y HTTP/1.1\r\n\r\n");
+        for _ in 0..3 {
+            assert_eq!(decoder.step(&mut buffer), Err(ChunkError::Size));
+        }
+        assert!(!decoder.is_done());
     }
 }
