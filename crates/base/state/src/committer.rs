@@ -123,10 +123,14 @@ pub(crate) fn run(store: &Store, queue: &Receiver<Box<dyn Job>>) {
             store.reopen();
         }
         lazy_since = match (durability, &outcome) {
-            (Durability::InMemory, Ok(_)) => lazy_since.or_else(|| Some(Instant::now())),
-            _ => None,
+            (Durability::InMemory, Ok(Committed::Changes)) => {
+                lazy_since.or_else(|| Some(Instant::now()))
+            }
+            // Nothing went to the disk, so what was lazy before still is.
+            (_, Ok(Committed::Nothing)) => lazy_since,
+            (Durability::OnDisk, Ok(Committed::Changes)) | (_, Err(_)) => None,
         };
-        let outcome = outcome.map_err(|source| Error::Commit {
+        let outcome = outcome.map(|_| ()).map_err(|source| Error::Commit {
             source: Arc::new(source),
         });
         for job in batch.drain(..) {
@@ -153,11 +157,19 @@ fn next(queue: &Receiver<Box<dyn Job>>, lazy_since: Option<Instant>) -> Next {
     }
 }
 
+/// What a commit came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Committed {
+    Changes,
+    /// No job had any, or all failed.
+    Nothing,
+}
+
 fn commit(
     store: &Store,
     batch: &mut [Box<dyn Job>],
     durability: Durability,
-) -> Result<(), redb::Error> {
+) -> Result<Committed, redb::Error> {
     let mut txn = store.begin_write()?;
     if durability == Durability::InMemory {
         txn.set_durability(redb::Durability::None)?;
@@ -171,10 +183,10 @@ fn commit(
     }
     if !changed {
         txn.abort()?;
-        return Ok(());
+        return Ok(Committed::Nothing);
     }
     txn.commit()?;
-    Ok(())
+    Ok(Committed::Changes)
 }
 
 /// An empty durable commit takes the lazy ones before it to the disk.
