@@ -38,6 +38,11 @@ pub(crate) fn exists(at: BorrowedFd<'_>, name: &str) -> bool {
 
 /// The whole file, at most [`FILE_MAX`].
 pub(crate) fn read(at: BorrowedFd<'_>, name: &str) -> io::Result<String> {
+    read_within(at, name, FILE_MAX)
+}
+
+/// The whole file, at most about `max_bytes`.
+pub(crate) fn read_within(at: BorrowedFd<'_>, name: &str, max_bytes: usize) -> io::Result<String> {
     let fd = open(at, name, OFlags::RDONLY)?;
     let mut content = vec![0; FIRST_READ];
     let mut filled = 0;
@@ -48,7 +53,7 @@ pub(crate) fn read(at: BorrowedFd<'_>, name: &str) -> io::Result<String> {
         }
         filled += count;
         if filled == content.len() {
-            if filled >= FILE_MAX {
+            if filled >= max_bytes {
                 return Err(io::Error::from_raw_os_error(
                     rustix::io::Errno::FBIG.raw_os_error(),
                 ));

@@ -13,6 +13,8 @@ use crate::{Controller, Error, Leaf, file};
 
 /// Most processes that are listed; a container with more has no pids limit.
 pub const PROCESSES_LIMIT: usize = 1 << 20;
+/// A process id and its line feed take eleven bytes at most.
+const PROCESSES_FILE_MAX: usize = PROCESSES_LIMIT * 11;
 
 /// Deepest nested group that is looked into.
 pub(crate) const NESTING_MAX: usize = 1024;
@@ -89,7 +91,7 @@ impl Leaf {
             if frozen {
                 self.thaw()?;
             }
-            if frozen || killed? == 0 {
+            if killed? == 0 || frozen {
                 return Ok(());
             }
         }
@@ -132,7 +134,7 @@ impl Leaf {
 /// The processes of a group and of those below it. A group that vanishes on the
 /// way has none.
 fn collect(group: BorrowedFd<'_>, depth: usize, pids: &mut BTreeSet<u32>) -> io::Result<()> {
-    match file::read(group, PROCESSES_FILE) {
+    match file::read_within(group, PROCESSES_FILE, PROCESSES_FILE_MAX) {
         Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok())),
         Err(error) if gone(&error) => return Ok(()),
         Err(error) => return Err(error),
