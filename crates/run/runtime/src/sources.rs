@@ -137,8 +137,20 @@ fn open_bind(bind: &BindRequest) -> Result<OwnedFd, SourceError> {
             source,
         })?;
     }
-    change(Depth::Recursive, &bind.attributes_below)?;
+    // The mount's own propagation wins over that of all; what is said of all
+    // attributes recursively (`rro`) wins over the mount's own.
+    let below = &bind.attributes_below;
+    let of_all = MountAttributes {
+        propagation: below.propagation,
+        ..MountAttributes::default()
+    };
+    change(Depth::Recursive, &of_all)?;
     change(Depth::One, &bind.attributes)?;
+    let recursive = MountAttributes {
+        propagation: 0,
+        ..*below
+    };
+    change(Depth::Recursive, &recursive)?;
     Ok(tree)
 }
 
@@ -163,7 +175,6 @@ fn map_ids(tree: BorrowedFd<'_>, map: &IdMap) -> io::Result<()> {
 /// A user namespace with these maps. The kernel ties one to a process at its
 /// making, so a child is born in it and ends once the namespace is open.
 fn user_namespace(uid_map: &str, gid_map: &str) -> io::Result<OwnedFd> {
-    let (hold, release) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let args = CloneArgs {
         flags: libc::CLONE_NEWUSER as u64,
         into_cgroup: None,
@@ -171,18 +182,18 @@ fn user_namespace(uid_map: &str, gid_map: &str) -> io::Result<OwnedFd> {
     match carrack_sys::process::clone3(&args)? {
         Cloned::Child => {
             // Only system calls here: the parent may have threads, so its
-            // allocator may be locked in this copy.
-            drop(release);
-            let mut byte = [0_u8; 1];
-            let _end = rustix::io::read(&hold, &mut byte);
-            carrack_sys::process::exit_now(0)
+            // allocator may be locked in this copy. It waits to be killed, not
+            // for the end of a pipe, which the child of another thread that
+            // does the same may hold open.
+            loop {
+                let _never = rustix::event::poll(&mut [], None);
+            }
         }
         Cloned::Parent { pid, pidfd } => {
-            drop(hold);
             let made = write_map(pid, "uid_map", uid_map)
                 .and_then(|()| write_map(pid, "gid_map", gid_map))
                 .and_then(|()| std::fs::File::open(format!("/proc/{pid}/ns/user")));
-            drop(release);
+            let _ended = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
             let _status = rustix::process::waitid(
                 rustix::process::WaitId::PidFd(pidfd.as_fd()),
                 rustix::process::WaitIdOptions::EXITED,

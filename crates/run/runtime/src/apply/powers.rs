@@ -49,8 +49,14 @@ impl Prepared<'_> {
         if self.plan.no_new_privileges {
             rustix::thread::set_no_new_privs(true).tried(|| "set no_new_privs".to_owned())?;
         }
-        let for_filter = match &self.plan.seccomp {
-            Some(_) if !self.plan.no_new_privileges => capability::SYS_ADMIN,
+        let for_filter = match (&self.plan.seccomp, next) {
+            (Some(_), Next::Execute) if !self.plan.no_new_privileges => capability::SYS_ADMIN,
+            (Some(_), Next::Stay) => {
+                // It executes nothing, so this takes nothing from it; and a
+                // filter may refuse the call that would drop a capability.
+                rustix::thread::set_no_new_privs(true).tried(|| "set no_new_privs".to_owned())?;
+                0
+            }
             _ => 0,
         };
         self.set_capabilities(for_filter)?;
@@ -67,21 +73,20 @@ impl Prepared<'_> {
             carrack_sys::seccomp::load_filter(&self.filter, seccomp.flags)
                 .tried(|| "load the seccomp filter".to_owned())?;
         }
-        if next == Next::Stay && for_filter != 0 {
-            self.set_capabilities(0)?;
-        }
         Ok(())
     }
 
     fn drop_bounding(&self) -> Result<(), Failure> {
         let dropped = !self.plan.capabilities.bounding;
-        for number in (0..capability::COUNT).filter(|n| dropped & (1 << n) != 0) {
+        // Beyond those that have a name here too: a newer kernel's would stay.
+        for number in (0..u64::BITS).filter(|n| dropped & (1 << n) != 0) {
             match identity::drop_bounding(number) {
-                Err(error) if error.raw_os_error() != Some(libc::EINVAL) => {
+                Ok(()) => {}
+                // The kernel does not know it, nor any above.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => break,
+                Err(error) => {
                     return Err(error).tried(|| "drop bounding capabilities".to_owned());
                 }
-                // EINVAL: a kernel that does not know the capability.
-                _ => {}
             }
         }
         Ok(())

@@ -62,14 +62,16 @@ fn forward_and_reap(child: Pid) -> ! {
                 // The child may have ended; its SIGCHLD is next then.
                 let _ended = disposition::send_to_child(child, number);
             }
-            Ok(_) | Err(_) => reap(child),
+            Ok(_) => reap(child, WaitOptions::NOHANG),
+            // A filter that refuses to wait for signals: nothing is forwarded.
+            Err(_) => reap(child, WaitOptions::empty()),
         }
     }
 }
 
 /// Reaps all that ended; ends with the program's own status.
-fn reap(child: Pid) {
-    while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+fn reap(child: Pid, options: WaitOptions) {
+    while let Ok(Some((pid, status))) = rustix::process::wait(options) {
         if pid == child {
             let code = match (status.exit_status(), status.terminating_signal()) {
                 (Some(code), _) => code,

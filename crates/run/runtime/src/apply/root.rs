@@ -14,6 +14,7 @@ use crate::plan::{Failure, RootPlan};
 const STAGING: &str = "/proc";
 
 const MS_PRIVATE: u64 = MountPropagationFlags::PRIVATE.bits() as u64;
+const MS_REC: u64 = MountPropagationFlags::REC.bits() as u64;
 const MS_SLAVE: u64 = MountPropagationFlags::DOWNSTREAM.bits() as u64;
 
 /// Stops the private copy of the host's mounts from reporting back. Done while
@@ -82,7 +83,9 @@ pub(super) fn finish(plan: &RootPlan) -> Result<(), Failure> {
         carrack_sys::mount::set_attributes_at(CWD, c"/", Depth::One, &attributes)
             .tried(|| "make the root read-only".to_owned())?;
     }
-    if plan.propagation != 0 {
+    // Private it is already, and once more would undo what single mounts asked
+    // for.
+    if plan.propagation & !(MS_PRIVATE | MS_REC) != 0 {
         let flags = u32::try_from(plan.propagation)
             .map(MountPropagationFlags::from_bits_retain)
             .map_err(|_| Failure::other("root propagation is out of range"))?;

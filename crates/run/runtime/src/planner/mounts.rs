@@ -91,7 +91,8 @@ fn bind(mount: &Mount, options: &Parsed, sources: &mut Sources) -> Result<MountS
                 "a bind mount needs an absolute source",
             )
         })?;
-    let id_map = match (options.id_map, mount.uid_mappings.is_empty()) {
+    let maps_nothing = mount.uid_mappings.is_empty() && mount.gid_mappings.is_empty();
+    let id_map = match (options.id_map, maps_nothing) {
         (None, true) => None,
         (how, _) => Some(IdMap {
             recursive: how == Some(Bind::Recursive),
