@@ -49,6 +49,9 @@ fn main() {
         .args(["--target", &target])
         .arg("--target-dir")
         .arg(&directory);
+    if env::var_os("CARGO_FEATURE_NEXT_PROTOCOL").is_some() {
+        cargo.args(["--features", "carrack-supervision/next-protocol"]);
+    }
     // What the outer cargo set for this script must not reach the inner one.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();

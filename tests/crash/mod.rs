@@ -7,6 +7,7 @@
 
 mod daemon;
 mod supervisor;
+mod versions;
 
 use carrack_tests::Kind;
 

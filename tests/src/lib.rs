@@ -22,6 +22,7 @@ pub use harness::shell::{Output, Terminal};
 pub use harness::skips::skipped;
 pub use harness::wait::until;
 pub use harness::world::World;
+pub use harness::{carrack_bin, next_carrack_bin};
 
 /// Declares one `#[test]` for each `.case` file of a folder under `tests/`.
 ///

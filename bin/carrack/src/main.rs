@@ -13,7 +13,7 @@ use std::process::ExitCode;
 /// A server that could not be set up or that failed.
 const SERVER_FAILED: u8 = 1;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1).peekable();
     if args.peek().is_some_and(|word| word == "daemon") {
         return serve(daemon::run());

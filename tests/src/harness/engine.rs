@@ -139,6 +139,11 @@ impl Engine {
         Ok(())
     }
 
+    /// From the next start of the daemon on, it is this program.
+    pub fn set_program(&mut self, program: PathBuf) {
+        self.options.program = Some(program);
+    }
+
     /// Which engine this is.
     pub fn kind(&self) -> Kind {
         self.kind

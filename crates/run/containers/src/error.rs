@@ -191,6 +191,10 @@ impl Error {
                 }
                 _ => ErrorKind::Internal,
             },
+            Self::Link {
+                source: carrack_supervision::FrameError::TooOld { .. },
+                ..
+            } => ErrorKind::Unsupported,
             Self::SupervisorLost(_)
             | Self::Rootfs { .. }
             | Self::Link { .. }

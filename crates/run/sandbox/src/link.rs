@@ -49,13 +49,16 @@ impl Link {
 
     /// A second handle of the same connection, to send on.
     pub fn sender(&self) -> io::Result<Sender> {
-        Ok(Sender(self.socket.get_ref().try_clone()?))
+        Ok(Sender {
+            socket: self.socket.get_ref().try_clone()?,
+            version: self.version,
+        })
     }
 
     /// Sends a request; blocks for at most the time a supervisor takes to
     /// read, which is what it does between events.
     pub fn send(&self, request: &Request, with: &[BorrowedFd<'_>]) -> Result<(), FrameError> {
-        carrack_supervision::send(self.socket.get_ref(), request, with)
+        send_known(self.socket.get_ref(), self.version, request, with)
     }
 
     /// Sends requests together; see [`Link::send`].
@@ -99,11 +102,28 @@ impl Link {
 
 /// Sends requests to a supervisor whose events somebody else reads.
 #[derive(Debug)]
-pub struct Sender(OwnedFd);
+pub struct Sender {
+    socket: OwnedFd,
+    version: ProtocolVersion,
+}
 
 impl Sender {
     /// Sends a request; see [`Link::send`].
     pub fn send(&self, request: &Request, with: &[BorrowedFd<'_>]) -> Result<(), FrameError> {
-        carrack_supervision::send(&self.0, request, with)
+        send_known(&self.socket, self.version, request, with)
     }
+}
+
+/// Sends what the supervisor's version knows.
+fn send_known(
+    socket: &OwnedFd,
+    speaks: ProtocolVersion,
+    request: &Request,
+    with: &[BorrowedFd<'_>],
+) -> Result<(), FrameError> {
+    let needs = request.since();
+    if needs > speaks {
+        return Err(FrameError::TooOld { needs, speaks });
+    }
+    carrack_supervision::send(socket, request, with)
 }

@@ -53,6 +53,18 @@ pub enum FrameError {
     /// The body does not encode.
     #[error("encode frame")]
     Encode(#[source] postcard::Error),
+    /// The other side is of a version that does not know the message.
+    #[error(
+        "it was started by an earlier version of Carrack, which cannot do this (protocol {}, {} is needed); restart it to have it",
+        speaks.0,
+        needs.0
+    )]
+    TooOld {
+        /// The version that brought the message.
+        needs: ProtocolVersion,
+        /// The other side's version.
+        speaks: ProtocolVersion,
+    },
     /// The socket failed.
     #[error("supervisor socket")]
     Socket(#[source] io::Error),

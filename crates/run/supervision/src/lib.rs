@@ -7,8 +7,11 @@
 //! Both sides link this crate; the supervisor is small, so it depends on
 //! little and knows no runtime. Rules of change: variants are appended to
 //! [`Request`] and [`Event`], a struct that must grow gets a successor variant,
-//! and [`PROTOCOL`] rises with either; recorded frames of every version are
-//! read in the tests.
+//! and [`PROTOCOL`] rises with either; [`Request::since`] says which version
+//! brought a request, and the daemon does not send it to an older supervisor.
+//! Recorded frames of every version are read in the tests. The feature
+//! `next-protocol` rehearses a rise: a test lets such a daemon take over the
+//! containers of this one.
 #![forbid(unsafe_code)]
 
 mod frame;
@@ -25,4 +28,9 @@ pub use message::{
 };
 
 /// The version of the protocol that this build speaks.
+#[cfg(not(feature = "next-protocol"))]
 pub const PROTOCOL: ProtocolVersion = ProtocolVersion(1);
+/// The version of the protocol that this build speaks: a rehearsal of the
+/// change to come, in which resizing a terminal is what is new.
+#[cfg(feature = "next-protocol")]
+pub const PROTOCOL: ProtocolVersion = ProtocolVersion(2);

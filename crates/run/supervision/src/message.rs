@@ -55,6 +55,18 @@ pub enum Request {
     Sync(u64),
 }
 
+impl Request {
+    /// The version of the protocol that brought it.
+    #[must_use]
+    pub fn since(&self) -> ProtocolVersion {
+        match self {
+            #[cfg(feature = "next-protocol")]
+            Self::Resize { .. } => ProtocolVersion(2),
+            _ => ProtocolVersion(1),
+        }
+    }
+}
+
 /// From a supervisor to the daemon.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
