@@ -152,8 +152,12 @@ impl Images {
     }
 
     /// Removes the snapshots that nobody needs; goes on past failures and
-    /// returns the first.
+    /// returns the first. None while an image is broken: see
+    /// [`crate::Broken`].
     pub(crate) fn collect_snapshots(&self) -> Result<u64, Error> {
+        if !self.index().broken.is_empty() {
+            return Ok(0);
+        }
         let mut bytes = 0;
         let mut failure = None;
         for snapshot in self.0.snapshots.list() {

@@ -84,7 +84,9 @@ struct Inner {
     pruning: AtomicBool,
 }
 
-/// An image that cannot be used: its config is missing or damaged.
+/// An image that cannot be used: its config is missing or damaged. What layers
+/// it has cannot be told either, and a container may run on them: no layer is
+/// removed until the image was loaded again.
 #[derive(Debug)]
 pub struct Broken {
     /// The image.

@@ -385,6 +385,18 @@ fn a_damaged_config_hurts_its_own_image_alone() {
         blobs,
         "its blobs are kept"
     );
+    let other = Built::plain("other", &["3"]);
+    let load = |built: &Built| {
+        let archive = docker_archive(&[(built, &[])]);
+        images.load(archive.as_slice(), &LoadOptions::default(), &|_| {})
+    };
+    load(&other).unwrap();
+    let options = RemoveOptions::default();
+    images.remove("good", options, &|_| None).unwrap();
+    for layer in bad.layers() {
+        let chain = &layer.chain;
+        assert!(images.snapshots().contains(chain), "a container has it");
+    }
 }
 
 #[test]
