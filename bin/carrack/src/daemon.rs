@@ -179,6 +179,7 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
         data_root: flags.data_root.clone(),
         engine_id: engine_id(&flags.data_root)?,
     });
+    engine.collect_images_later();
     let listeners = listen(&flags)?;
     let addresses: Vec<String> = listeners
         .iter()

@@ -193,6 +193,14 @@ impl Images {
         self.index().get(id).map(|entry| entry.image.clone())
     }
 
+    /// Whether an image was removed and is kept for the containers that use
+    /// it, until a [`Images::collect`] finds none.
+    pub fn is_hidden(&self, id: &ImageId) -> bool {
+        self.index()
+            .get(id)
+            .is_some_and(|entry| !entry.is_visible())
+    }
+
     /// The names of an image, in order.
     pub fn references(&self, id: &ImageId) -> Vec<Reference> {
         let index = self.index();

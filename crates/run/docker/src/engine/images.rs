@@ -1,6 +1,7 @@
 //! Images as far as containers matter to them, and their events.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use carrack_images::{
     Image, ImageId, ImageUse, Intermediate, Pruned, RemoveOptions, Removed, Summary,
@@ -9,6 +10,7 @@ use carrack_images::{
 use crate::Result;
 use crate::events::{Event, Events, Subject};
 use crate::filters::Filters;
+use crate::record::Record;
 
 use super::slots::{Slot, Slots};
 use super::{Container, Engine, now_ns};
@@ -58,6 +60,30 @@ impl Engine {
         counts
     }
 
+    /// Frees, in the background, what no image refers to: once after the start
+    /// of the daemon, for a load that was cut short leaves blobs and layers
+    /// without a record. Must be called inside the runtime.
+    pub fn collect_images_later(self: &Arc<Self>) {
+        let engine = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            let uses = |id: &ImageId| engine.image_use(id);
+            if let Err(error) = engine.images.collect(&uses) {
+                tracing::warn!(%error, "collect what images left");
+            }
+        });
+    }
+
+    /// Frees an image that was removed while a container used it, once its
+    /// last container is gone.
+    pub(super) fn collect_image_of(self: &Arc<Self>, removed: &Record) {
+        let Ok(id) = removed.image_id.parse() else {
+            return;
+        };
+        if self.images.is_hidden(&id) && self.image_use(&id).is_none() {
+            self.collect_images_later();
+        }
+    }
+
     /// Who uses an image now, a running container before a stopped one.
     fn image_use(&self, id: &ImageId) -> Option<ImageUse> {
         image_use(&self.slots, id, |slot| self.is_active(slot))
@@ -90,7 +116,7 @@ fn image_filters(filters: &Filters) -> carrack_images::Filters {
 }
 
 /// Where the events of `image/images` go.
-pub fn image_event_sink(events: std::sync::Arc<Events>) -> carrack_images::EventSink {
+pub fn image_event_sink(events: Arc<Events>) -> carrack_images::EventSink {
     carrack_images::EventSink::new(move |event: carrack_images::Event| {
         events.publish(Event {
             subject: Subject::Image,
@@ -107,7 +133,6 @@ mod tests {
     use carrack_containers::ContainerId;
 
     use super::*;
-    use crate::record::Record;
 
     #[test]
     fn a_use_is_seen_as_soon_as_its_container_is_there() {

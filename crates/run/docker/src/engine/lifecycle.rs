@@ -310,10 +310,12 @@ impl Engine {
     }
 
     /// Takes a removed container out of memory; whoever does it first tells.
-    pub(super) fn forget(&self, id: &ContainerId) -> Option<Arc<Slot>> {
+    pub(super) fn forget(self: &Arc<Self>, id: &ContainerId) -> Option<Arc<Slot>> {
         let slot = self.slots.remove(id)?;
         slot.cancel_restart();
-        self.container_event(id, &slot.record(), "destroy", &[]);
+        let record = slot.record();
+        self.container_event(id, &record, "destroy", &[]);
+        self.collect_image_of(&record);
         Some(slot)
     }
 
