@@ -29,6 +29,7 @@ use crate::index::lookup_form;
 use crate::layers::{LAYER_LIMITS, ProgressSink};
 
 use spool::Files;
+pub(crate) use spool::read_error;
 
 /// How to load.
 #[derive(Clone, Debug, Default)]

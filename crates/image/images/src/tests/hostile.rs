@@ -293,3 +293,64 @@ fn a_directory_with_a_link_out_of_it() {
     assert_eq!(error.kind(), ErrorKind::NotFound);
     world.assert_empty();
 }
+
+/// A stream that a bound ends, as that of a decoder whose archive is a bomb.
+struct Bounded<'a>(&'a [u8]);
+
+impl std::io::Read for Bounded<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match std::io::Read::read(&mut self.0, buffer)? {
+            0 => Err(std::io::Error::other(
+                carrack_archive::ArchiveError::Limit {
+                    what: "uncompressed bytes",
+                    limit: 1,
+                },
+            )),
+            read => Ok(read),
+        }
+    }
+}
+
+#[test]
+fn a_bomb_is_too_large_wherever_it_is_met() {
+    let image = Built::plain("x", &[&"one".repeat(1000)]);
+    let archive = docker_archive(&[(&image, &["box:1"])]);
+    let document = tar(&[("manifest.json", &[b' '; 4096])]);
+    let world = World::new();
+    // In a header, in a blob, in a document, behind the end.
+    for stream in [
+        &archive[..100],
+        &archive[..2048],
+        &document[..1024],
+        &archive,
+    ] {
+        let error = world
+            .images
+            .load(Bounded(stream), &LoadOptions::default(), &|_| {})
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge, "{error:?}");
+        world.assert_empty();
+    }
+    let gzip = compress(&layer("x"), Compression::Gzip);
+    for stream in [&layer("x")[..], &gzip] {
+        let error = world
+            .images
+            .import(Bounded(stream), ImportOptions::default(), &|_| {})
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge, "{error:?}");
+        world.assert_empty();
+    }
+}
+
+#[test]
+fn names_are_bounded_in_sum() {
+    let target = format!("-> {}", "long/".repeat(800));
+    let names: Vec<String> = (0..5000).map(|at| format!("link-{at}")).collect();
+    let files: Vec<(&str, &[u8])> = names
+        .iter()
+        .map(|name| (name.as_str(), target.as_bytes()))
+        .collect();
+    assert!(
+        refused(&tar(&files)).starts_with("invalid image archive: names are too long in all: ")
+    );
+}
