@@ -25,6 +25,14 @@ impl Engine {
         self.images.by_id(&id)
     }
 
+    /// The image of a container, if layers of it are not unpacked: those that
+    /// were not on disk yet when the machine went down. Looks in memory alone.
+    pub(super) fn image_to_unpack(&self, record: &Record) -> Option<Image> {
+        let id: ImageId = record.image_id.parse().ok()?;
+        let image = self.images.by_id(&id)?;
+        (!self.images.is_unpacked(&image)).then_some(image)
+    }
+
     /// The images that `filters` let through.
     pub fn list_images(&self, filters: &Filters, everything: bool) -> Result<Vec<Summary>> {
         let now = jiff::Timestamp::now();

@@ -47,6 +47,10 @@ impl Engine {
     /// Starts without forgetting about restarts.
     pub(super) async fn start_slot(self: &Arc<Self>, slot: &Arc<Slot>) -> Result<()> {
         let record = slot.record();
+        if let Some(image) = self.image_to_unpack(&record) {
+            let images = self.images.clone();
+            tokio::task::spawn_blocking(move || images.ensure_unpacked(&image)).await??;
+        }
         if needs_preparation(&record) {
             let engine = Arc::clone(self);
             let record = Arc::clone(&record);
