@@ -179,18 +179,26 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
         data_root: flags.data_root.clone(),
         engine_id: engine_id(&flags.data_root)?,
     });
+    engine.collect_images_later();
     let listeners = listen(&flags)?;
     let addresses: Vec<String> = listeners
         .iter()
         .map(|l| format!("unix://{}", l.path().display()))
         .collect();
     let (handle, shutdown) = carrack_serve::shutdown();
-    tokio::spawn(upkeep(snapshots, networks.clone()));
+    tokio::spawn(upkeep(Arc::clone(&snapshots), networks.clone()));
     let serving = tokio::spawn(carrack_docker_api::serve(engine, listeners, shutdown));
     announce(&addresses);
     await_end().await?;
     handle.ask();
     serving.await?;
+    // After a reboot what is not on disk would have to be unpacked again.
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = snapshots.mark_synced() {
+            tracing::warn!(%error, "make layers durable");
+        }
+    })
+    .await?;
     sandboxes.close().await;
     if let Some(networks) = networks {
         networks.close()?;

@@ -350,6 +350,9 @@ mod tests {
             let error = decode(bytes).unwrap_err();
             assert!(error.to_string().starts_with(name), "{error}");
             assert_eq!(error.kind(), ErrorKind::Unsupported);
+            let entry = format!("- `{name}`: {error}\n");
+            let page = include_str!("../../../../docs/not-yet.md");
+            assert!(page.contains(&entry), "docs/not-yet.md lacks {entry}");
         }
     }
 

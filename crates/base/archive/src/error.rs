@@ -22,7 +22,7 @@ pub enum ArchiveError {
     #[error("cannot write the archive")]
     Write(#[source] io::Error),
     /// A format that is known and not taken.
-    #[error("{0} archives are not supported, only plain, gzip and zstd ones")]
+    #[error("{0} archives are not supported yet; compress them with gzip or zstd")]
     Compression(Compression),
     /// The stream ends inside an entry.
     #[error("archive ends in the middle of an entry")]

@@ -58,6 +58,12 @@ impl Images {
 
     /// Reads the config and sees whether it and the layers agree.
     pub(crate) fn look_into(&self, new: NewImage) -> Result<Candidate, Error> {
+        let new = NewImage {
+            config: bare(&new.config),
+            manifest: new.manifest.as_ref().map(bare),
+            layers: new.layers.iter().map(bare).collect(),
+            ..new
+        };
         let id = ImageId(new.config.digest.clone());
         let bytes = self.0.content.read_blob(&id.0, MAX_CONFIG_BYTES as u64)?;
         let config = parse_config(&bytes, id.as_str())?;
@@ -169,6 +175,16 @@ impl Images {
     pub(crate) fn tell(&self, action: Action, image: &Image) {
         self.0.events.image(action, image, image.id().as_str());
     }
+}
+
+/// What is kept of a descriptor. The rest of one may be as large as the whole
+/// document that it stands in.
+pub(crate) fn bare(descriptor: &Descriptor) -> Descriptor {
+    Descriptor::new(
+        &descriptor.media_type,
+        descriptor.digest.clone(),
+        descriptor.size,
+    )
 }
 
 pub(crate) fn parse_config(bytes: &[u8], name: &str) -> Result<ImageConfig, Error> {

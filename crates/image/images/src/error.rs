@@ -169,6 +169,14 @@ pub enum Error {
         /// What is there.
         name: String,
     },
+    /// A parent of whose history the image's own is not a continuation.
+    #[error("image {parent} is not a valid parent for {image}")]
+    Parent {
+        /// The image.
+        image: ImageId,
+        /// What its archive says it was built from.
+        parent: ImageId,
+    },
     /// A layer whose blob cannot be decompressed.
     #[error("cannot decompress layer {diff_id}")]
     Decompress {

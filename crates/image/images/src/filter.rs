@@ -16,8 +16,11 @@ pub type Filters = BTreeMap<String, Vec<String>>;
 pub struct ListFilter {
     pub(crate) dangling: Option<bool>,
     pub(crate) labels: Vec<String>,
-    pub(crate) before: Option<String>,
-    pub(crate) since: Option<String>,
+    /// Older than each of these.
+    pub(crate) before: Vec<String>,
+    /// Younger than each of these.
+    pub(crate) since: Vec<String>,
+    /// The earliest that was given.
     pub(crate) until: Option<Timestamp>,
     pub(crate) references: Vec<Pattern>,
 }
@@ -43,9 +46,9 @@ impl ListFilter {
             match name.as_str() {
                 "dangling" => filter.dangling = parse_bool(name, values)?,
                 "label" => filter.labels.clone_from(values),
-                "before" => filter.before = only(name, values)?,
-                "since" => filter.since = only(name, values)?,
-                "until" => filter.until = parse_until(name, values, now)?,
+                "before" => filter.before.clone_from(values),
+                "since" => filter.since.clone_from(values),
+                "until" => filter.until = parse_until(values, now)?,
                 "reference" => {
                     filter.references = values
                         .iter()
@@ -81,7 +84,13 @@ impl PruneFilter {
                 "dangling" => filter.dangling_only = parse_bool(name, values)?.unwrap_or(true),
                 "label" => filter.labels.clone_from(values),
                 "label!" => filter.not_labels.clone_from(values),
-                "until" => filter.until = parse_until(name, values, now)?,
+                // A prune takes one alone, as docker's does.
+                "until" if values.len() > 1 => {
+                    return Err(Error::Filter {
+                        filter: format!("{name}=[{}]", values.join(" ")),
+                    });
+                }
+                "until" => filter.until = parse_until(values, now)?,
                 _ => {
                     return Err(Error::Filter {
                         filter: name.clone(),
@@ -114,16 +123,6 @@ pub(crate) fn has_labels(labels: &BTreeMap<String, String>, wanted: &[String]) -
     })
 }
 
-fn only(name: &str, values: &[String]) -> Result<Option<String>, Error> {
-    match values {
-        [] => Ok(None),
-        [one] => Ok(Some(one.clone())),
-        _ => Err(Error::Filter {
-            filter: format!("{name}=[{}]", values.join(" ")),
-        }),
-    }
-}
-
 fn parse_bool(name: &str, values: &[String]) -> Result<Option<bool>, Error> {
     let mut found = None;
     for value in values {
@@ -146,14 +145,16 @@ fn parse_bool(name: &str, values: &[String]) -> Result<Option<bool>, Error> {
     Ok(found)
 }
 
-fn parse_until(name: &str, values: &[String], now: Timestamp) -> Result<Option<Timestamp>, Error> {
-    let Some(value) = only(name, values)? else {
-        return Ok(None);
-    };
-    match parse_instant(&value, now) {
-        Some(until) => Ok(Some(until)),
-        None => Err(Error::Until { value }),
+/// The earliest of all: older than it is older than each.
+fn parse_until(values: &[String], now: Timestamp) -> Result<Option<Timestamp>, Error> {
+    let mut earliest = None;
+    for value in values {
+        let until = parse_instant(value, now).ok_or_else(|| Error::Until {
+            value: value.clone(),
+        })?;
+        earliest = Some(earliest.map_or(until, |earliest: Timestamp| earliest.min(until)));
     }
+    Ok(earliest)
 }
 
 /// A point in time as docker's filters take it: a Go duration before `now`
@@ -282,5 +283,19 @@ mod tests {
         );
         assert_eq!(refused("reference", &["["]), "syntax error in pattern");
         assert!(refused("until", &["soon"]).starts_with("invalid value for 'until' filter"));
+    }
+
+    #[test]
+    fn several_values_count_together() {
+        let now = Timestamp::UNIX_EPOCH;
+        let values = vec!["2020-01-01".to_owned(), "2019-01-01".to_owned()];
+        let filters = Filters::from([("until".to_owned(), values)]);
+        let list = ListFilter::parse(&filters, now).unwrap();
+        assert_eq!(list.until, Some("2019-01-01T00:00:00Z".parse().unwrap()));
+        let refused = PruneFilter::parse(&filters, now).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "invalid filter 'until=[2020-01-01 2019-01-01]'"
+        );
     }
 }

@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -57,11 +58,31 @@ impl Images {
     /// # Errors
     /// [`Error::Content`] where the blob is gone too, [`Error::Snapshots`].
     pub fn ensure_unpacked(&self, image: &Image) -> Result<(), Error> {
-        let has = |layer: &Layer| self.0.snapshots.contains(&layer.chain);
-        if image.layers().iter().all(has) {
+        if self.is_unpacked(image) {
             return Ok(());
         }
         self.unpack(&[image], &|_| {}).map(drop)
+    }
+
+    /// Whether [`Images::ensure_unpacked`] has nothing to do: one look a layer
+    /// in memory, for whoever must not block.
+    pub fn is_unpacked(&self, image: &Image) -> bool {
+        let has = |layer: &Layer| self.0.snapshots.contains(&layer.chain);
+        image.layers().iter().all(has)
+    }
+
+    /// The directories of an image's unpacked layers, as an overlay takes
+    /// them: the top one first, down to one that hides all below it.
+    pub fn lower_directories(&self, image: &Image) -> Vec<PathBuf> {
+        let snapshots = &self.0.snapshots;
+        let mut lowers = Vec::with_capacity(image.layers().len());
+        for chain in image.chain_from_top() {
+            lowers.push(snapshots.layer_path(chain));
+            if snapshots.info(chain).is_some_and(|info| info.opaque_root) {
+                break;
+            }
+        }
+        lowers
     }
 
     /// Makes the snapshots that `images` lack, several at a time: layers are
@@ -152,8 +173,12 @@ impl Images {
     }
 
     /// Removes the snapshots that nobody needs; goes on past failures and
-    /// returns the first.
+    /// returns the first. None while an image is broken: see
+    /// [`crate::Broken`].
     pub(crate) fn collect_snapshots(&self) -> Result<u64, Error> {
+        if !self.index().broken.is_empty() {
+            return Ok(0);
+        }
         let mut bytes = 0;
         let mut failure = None;
         for snapshot in self.0.snapshots.list() {

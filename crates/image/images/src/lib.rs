@@ -84,7 +84,9 @@ struct Inner {
     pruning: AtomicBool,
 }
 
-/// An image that cannot be used: its config is missing or damaged.
+/// An image that cannot be used: its config is missing or damaged. What layers
+/// it has cannot be told either, and a container may run on them: no layer is
+/// removed until the image was loaded again.
 #[derive(Debug)]
 pub struct Broken {
     /// The image.
@@ -189,6 +191,14 @@ impl Images {
     /// containers that use it.
     pub fn by_id(&self, id: &ImageId) -> Option<Image> {
         self.index().get(id).map(|entry| entry.image.clone())
+    }
+
+    /// Whether an image was removed and is kept for the containers that use
+    /// it, until a [`Images::collect`] finds none.
+    pub fn is_hidden(&self, id: &ImageId) -> bool {
+        self.index()
+            .get(id)
+            .is_some_and(|entry| !entry.is_visible())
     }
 
     /// The names of an image, in order.

@@ -45,9 +45,11 @@ impl Images {
         intermediate: Intermediate,
     ) -> Result<Vec<Summary>, Error> {
         let index = self.index();
-        let created = |name: &Option<String>| match name {
-            Some(name) => index.resolve(name).map(|entry| Some(entry.image.created())),
-            None => Ok(None),
+        let created = |names: &[String]| {
+            let times = names
+                .iter()
+                .map(|name| Ok(index.resolve(name)?.image.created()));
+            times.collect::<Result<Vec<_>, Error>>()
         };
         let (before, since) = (created(&filter.before)?, created(&filter.since)?);
         let users = layer_users(&index);
@@ -55,8 +57,8 @@ impl Images {
             .visible()
             .filter(|entry| {
                 let created = entry.image.created();
-                before.is_none_or(|before| created < before)
-                    && since.is_none_or(|since| created > since)
+                before.iter().all(|before| created < *before)
+                    && since.iter().all(|since| created > *since)
                     && filter
                         .until
                         .is_none_or(|until| created.is_some_and(|created| created < until))
@@ -73,10 +75,13 @@ impl Images {
                     }
                 }
                 let nameless = summary.tags.is_empty() && summary.digests.is_empty();
-                let has_children = nameless && index.children(entry.image.id()).next().is_some();
+                let has_children = || index.children(entry.image.id()).next().is_some();
+                // Docker's words: one with a digest alone is dangling, and is
+                // shown among those that are not, too.
                 let shown = match filter.dangling {
-                    Some(wanted) => (nameless && !has_children) == wanted,
-                    None => !has_children || intermediate == Intermediate::Shown,
+                    Some(true) => summary.tags.is_empty() && !has_children(),
+                    Some(false) => !nameless,
+                    None => !nameless || intermediate == Intermediate::Shown || !has_children(),
                 };
                 shown.then_some(summary)
             })

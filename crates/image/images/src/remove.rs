@@ -246,7 +246,8 @@ impl Images {
         self.delete(&image, options, uses, removed)
     }
 
-    /// Deletes an image and then, quietly, those it was built from.
+    /// Deletes an image and then, quietly, those it was built from, as far as
+    /// nothing needs them.
     fn delete(
         &self,
         image: &Image,
@@ -254,12 +255,33 @@ impl Images {
         uses: &Uses<'_>,
         removed: &mut Vec<Removed>,
     ) -> Result<(), Error> {
+        let mut parent = self.delete_one(image, options, uses, removed)?;
+        while let Some(image) = parent
+            .filter(|_| !options.keep_parents)
+            .and_then(|parent| self.by_id(&parent))
+        {
+            parent = match self.delete_one(&image, RemoveOptions::default(), uses, removed) {
+                Err(Error::DeleteConflict { .. }) => return Ok(()),
+                other => other?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Deletes one image; gives the one it was built from.
+    fn delete_one(
+        &self,
+        image: &Image,
+        options: RemoveOptions,
+        uses: &Uses<'_>,
+        removed: &mut Vec<Removed>,
+    ) -> Result<Option<ImageId>, Error> {
         self.check_conflicts(image, options, uses, Names::Checked)?;
         let references = self.references(image.id()).into_iter().collect();
         self.untag_all(image, &references, removed)?;
         let id = image.id().clone();
         let Some(record) = self.index().get(&id).map(|entry| entry.record.clone()) else {
-            return Ok(());
+            return Ok(None);
         };
         let parent = record.parent.clone();
         let hidden = ImageRecord {
@@ -286,17 +308,7 @@ impl Images {
             .chain_from_top()
             .filter(|chain| !needed.contains(*chain));
         removed.extend(gone.cloned().map(Removed::DeletedLayer));
-
-        if let Some(parent) = parent
-            .filter(|_| !options.keep_parents)
-            .and_then(|parent| self.by_id(&parent))
-        {
-            match self.delete(&parent, RemoveOptions::default(), uses, removed) {
-                Err(Error::DeleteConflict { .. }) => {}
-                other => return other,
-            }
-        }
-        Ok(())
+        Ok(parent)
     }
 
     fn check_conflicts(

@@ -11,6 +11,8 @@ use carrack_oci::DiffId;
 use rustix::fs::{Mode, OFlags, openat, renameat};
 use serde::{Deserialize, Serialize};
 
+use crate::store::found;
+
 const VERSION: u32 = 1;
 const NAME: &str = "snapshot.json";
 const NEW_NAME: &str = "snapshot.json.new";
@@ -57,17 +59,21 @@ impl Record {
 
     /// Reads the record of the snapshot at `dir`, if it can be trusted in
     /// this boot.
-    pub(crate) fn read(dir: impl AsFd, boot: &str) -> Option<Record> {
+    pub(crate) fn read(dir: impl AsFd, boot: &str) -> io::Result<Option<Record>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(dir, NAME, flags, Mode::empty()).ok()?;
+        let Some(file) = found(openat(dir, NAME, flags, Mode::empty()))? else {
+            return Ok(None);
+        };
         let mut text = Vec::new();
-        File::from(file).take(LEN_MAX).read_to_end(&mut text).ok()?;
-        let record: Record = serde_json::from_slice(&text).ok()?;
+        File::from(file).take(LEN_MAX).read_to_end(&mut text)?;
+        let Ok(record) = serde_json::from_slice::<Record>(&text) else {
+            return Ok(None);
+        };
         let trusted = match &record.unsynced_in_boot {
             None => true,
             Some(written) => written == boot,
         };
-        (record.version == VERSION && trusted).then_some(record)
+        Ok((record.version == VERSION && trusted).then_some(record))
     }
 
     /// Puts the record into the snapshot at `dir`, in one step.
@@ -100,7 +106,7 @@ mod tests {
         let path = temp.path().join(NAME);
         let read = |text: &str, boot: &str| {
             std::fs::write(&path, text).unwrap();
-            Record::read(&dir, boot)
+            Record::read(&dir, boot).unwrap()
         };
         let record = read(FIXTURE, "b").unwrap();
         assert_eq!((record.bytes, record.entries), (5, 2));
@@ -116,6 +122,9 @@ mod tests {
             assert_eq!(read(text, "b"), None, "{text:?}");
         }
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(Record::read(&dir, "b"), None);
+        assert_eq!(Record::read(&dir, "b").unwrap(), None);
+        // What cannot be read says nothing about the snapshot.
+        std::fs::create_dir(&path).unwrap();
+        Record::read(&dir, "b").unwrap_err();
     }
 }

@@ -84,6 +84,8 @@ impl Snapshots {
     ///
     /// What an earlier run left unfinished, and what may have lost pages in a
     /// power cut, goes to the trash, whose deletion goes on in the background.
+    /// A snapshot that cannot be looked at for another reason is an error: it
+    /// may be below a running container.
     pub fn open(root: impl Into<PathBuf>) -> Result<Snapshots, Error> {
         let root = root.into();
         let failed = |source: io::Error| Error::Open {
@@ -106,7 +108,7 @@ impl Snapshots {
                 let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else {
                     continue;
                 };
-                match load(&dir, name, &boot) {
+                match load(&dir, name, &boot)? {
                     Some((chain, record)) => {
                         known.insert(chain, Known { record, number: 0 });
                     }
@@ -361,14 +363,31 @@ fn make_and_open(dir: impl AsFd, name: &str) -> io::Result<OwnedFd> {
 }
 
 /// What a directory below the root holds, if it is a snapshot to trust.
-fn load(root: &OwnedFd, name: &str, boot: &str) -> Option<(ChainId, Record)> {
-    let algorithm = [Algorithm::Sha256, Algorithm::Sha512]
+fn load(root: &OwnedFd, name: &str, boot: &str) -> io::Result<Option<(ChainId, Record)>> {
+    let chain = [Algorithm::Sha256, Algorithm::Sha512]
         .into_iter()
-        .find(|algorithm| algorithm.hex_len() == name.len())?;
-    let chain: ChainId = format!("{algorithm}:{name}").parse().ok()?;
-    let dir = openat(root, name, OPEN_DIR, Mode::empty()).ok()?;
-    openat(&dir, FS, OPEN_DIR, Mode::empty()).ok()?;
-    Some((chain, Record::read(dir, boot)?))
+        .find(|algorithm| algorithm.hex_len() == name.len())
+        .and_then(|algorithm| format!("{algorithm}:{name}").parse().ok());
+    let Some(chain) = chain else {
+        return Ok(None);
+    };
+    let Some(dir) = found(openat(root, name, OPEN_DIR, Mode::empty()))? else {
+        return Ok(None);
+    };
+    if found(openat(&dir, FS, OPEN_DIR, Mode::empty()))?.is_none() {
+        return Ok(None);
+    }
+    Ok(Record::read(dir, boot)?.map(|record| (chain, record)))
+}
+
+/// What was opened; none where there is nothing of the kind. Any other failure
+/// (no descriptors left, a bad disk) says nothing about what is there.
+pub(crate) fn found(opened: rustix::io::Result<OwnedFd>) -> io::Result<Option<OwnedFd>> {
+    match opened {
+        Ok(opened) => Ok(Some(opened)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn info(chain: &ChainId, record: &Record) -> SnapshotInfo {

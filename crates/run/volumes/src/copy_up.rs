@@ -83,8 +83,7 @@ impl Volume {
 
     /// The data, for reading the directory.
     fn open_data(&self) -> Result<OwnedFd> {
-        self.driver_options().mount(&self.mountpoint())?;
-        open_for_reading(&self.mountpoint())
+        self.with_data(open_for_reading)
     }
 
     /// Copies beside the data; counts once this has returned.

@@ -11,6 +11,9 @@ use crate::{Error, Result};
 
 /// The one driver.
 pub const DRIVER: &str = "local";
+/// Mounts one over the other that are taken away from a volume: an earlier
+/// version or an administrator may have left some.
+const MAX_STACKED_MOUNTS: usize = 256;
 
 /// What the options of a volume ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,7 +97,8 @@ impl DriverOptions {
         unsupported(format!("mounts of type {kind:?}"))
     }
 
-    /// Mounts at `target` unless that was done before.
+    /// Mounts at `target` unless that was done before. One at a time for a
+    /// target: the caller holds the volume's lock.
     pub(crate) fn mount(&self, target: &Path) -> Result<()> {
         if *self == Self::Directory || is_mount(target)? {
             return Ok(());
@@ -110,13 +114,22 @@ impl DriverOptions {
         mounted.map_err(Error::io("mount the volume at", target))
     }
 
-    /// Unmounts what [`Self::mount`] mounted.
+    /// Unmounts what [`Self::mount`] mounted, however often: once this has
+    /// returned, what is at `target` is the volume's own directory.
     pub(crate) fn unmount(&self, target: &Path) -> Result<()> {
-        if *self == Self::Directory || !is_mount(target)? {
+        if *self == Self::Directory {
             return Ok(());
         }
-        rustix::mount::unmount(target, UnmountFlags::DETACH)
-            .map_err(Error::io("unmount the volume at", target))
+        for _ in 0..MAX_STACKED_MOUNTS {
+            if !is_mount(target)? {
+                return Ok(());
+            }
+            rustix::mount::unmount(target, UnmountFlags::DETACH)
+                .map_err(Error::io("unmount the volume at", target))?;
+        }
+        Err(Error::Mounted {
+            path: target.to_owned(),
+        })
     }
 }
 
@@ -130,8 +143,11 @@ fn bind(device: &str, target: &Path, flags: MountFlags) -> rustix::io::Result<()
     if rest.is_empty() {
         return Ok(());
     }
-    // The kernel takes other flags of a bind mount in a second step only.
-    rustix::mount::mount_remount(target, rest | MountFlags::BIND, "")
+    // The kernel takes other flags of a bind mount in a second step only. A
+    // mount without them, such as one that may be written to, must not stay.
+    rustix::mount::mount_remount(target, rest | MountFlags::BIND, "").inspect_err(|_| {
+        let _flags_failed_already = rustix::mount::unmount(target, UnmountFlags::DETACH);
+    })
 }
 
 fn is_mount(target: &Path) -> Result<bool> {

@@ -102,6 +102,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A mount where there are only files to be.
+    #[error("cannot remove {path:?}: something is mounted there or below it, unmount it first")]
+    Mounted {
+        /// Where.
+        path: PathBuf,
+    },
     /// Directories nested deeper than a copy follows.
     #[error("cannot copy {path:?}: nested deeper than {limit} directories")]
     TooDeep {
@@ -143,7 +149,7 @@ impl Error {
             Self::NotFound { .. } | Self::Driver { .. } | Self::NoSubpath { .. } => {
                 ErrorKind::NotFound
             }
-            Self::InUse { .. } => ErrorKind::Conflict,
+            Self::InUse { .. } | Self::Mounted { .. } => ErrorKind::Conflict,
             Self::UnsupportedOption { .. } => ErrorKind::Unsupported,
             Self::MetadataTooLarge { .. } => ErrorKind::TooLarge,
             Self::Io { source, .. } => match source.kind() {

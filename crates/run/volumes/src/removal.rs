@@ -4,12 +4,15 @@
 //! stack or descriptors, so directories below a depth are moved up into the
 //! top one and removed from there: each is moved once at most every
 //! [`MAX_DEPTH`] levels, and no more than that many are open.
+//!
+//! Nor is a mount entered, be it left by a container that shared its mounts
+//! with the host: what is behind it is not the tree's.
 
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ffi::CStr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::{Error, Result};
@@ -21,9 +24,10 @@ const MAX_IDLE_ROUNDS: u32 = 3;
 
 /// Removes `path` and all below it; what is not there is removed already.
 ///
-/// Nobody else may have access to `path` any more.
+/// Nobody else may have access to `path` any more. [`Error::Mounted`] where
+/// something is mounted below it; files beside it may be gone by then.
 pub(crate) fn remove_tree(path: &Path) -> Result<()> {
-    let top = match open(rustix::fs::CWD, &path_name(path)) {
+    let top = match open_top(path) {
         Ok(top) => top,
         Err(Errno::NOENT) => return Ok(()),
         Err(Errno::NOTDIR | Errno::LOOP) => {
@@ -35,7 +39,13 @@ pub(crate) fn remove_tree(path: &Path) -> Result<()> {
     let mut idle_rounds = 0;
     loop {
         let before = moved;
-        empty(&top, &top, 0, &mut moved).map_err(Error::io("remove files of", path))?;
+        empty(&top, &top, 0, &mut moved).map_err(|errno| match errno {
+            // Not entered, or a file that something is mounted on.
+            Errno::XDEV | Errno::BUSY => Error::Mounted {
+                path: path.to_owned(),
+            },
+            errno => Error::io("remove files of", path)(errno),
+        })?;
         match rustix::fs::rmdir(path) {
             // Directories were moved up, or a listing missed an entry.
             Err(Errno::NOTEMPTY | Errno::EXIST) if idle_rounds < MAX_IDLE_ROUNDS => {
@@ -109,21 +119,22 @@ fn is_directory(parent: &OwnedFd, entry: &rustix::fs::DirEntry) -> rustix::io::R
     })
 }
 
-fn open(parent: impl AsFd, name: &CStr) -> rustix::io::Result<OwnedFd> {
-    let parent: BorrowedFd<'_> = parent.as_fd();
-    rustix::fs::openat(
-        parent,
-        name,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+fn open_top(path: &Path) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open(path, DIRECTORY, Mode::empty())
+}
+
+/// Opens a subdirectory; `EXDEV` when it is a mount, also one of the same
+/// file system.
+fn open(parent: &OwnedFd, name: &CStr) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    rustix::fs::openat2(parent, name, DIRECTORY, Mode::empty(), resolve)
 }
 
 fn is_dot(name: &CStr) -> bool {
     matches!(name.to_bytes(), b"." | b"..")
-}
-
-fn path_name(path: &Path) -> CString {
-    use std::os::unix::ffi::OsStrExt as _;
-    CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
 }

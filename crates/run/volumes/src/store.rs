@@ -209,7 +209,9 @@ impl Volumes {
     ///
     /// # Errors
     /// [`Error::NotFound`] unless forced; [`Error::InUse`] when `users` names
-    /// anybody or it is pinned; [`Error::Io`].
+    /// anybody or it is pinned; [`Error::Mounted`] when something foreign is
+    /// mounted within it: what is there is left alone, and the rest is removed
+    /// when the volumes are opened again without it; [`Error::Io`].
     pub fn remove(
         &self,
         name: &str,
@@ -317,15 +319,13 @@ impl Volumes {
 
     /// Takes the volume's directory out of sight, in one step.
     fn move_away(&self, volume: &Volume) -> Result<PathBuf> {
-        volume.release()?;
-        let directory = volume.directory();
         let trash = self
             .root
             .join(format!("{TRASH}{}", carrack_sys::random::hex_id()));
-        match rename_new(directory, &trash) {
+        volume.move_away(|directory| match rename_new(directory, &trash) {
             Ok(()) | Err(Errno::NOENT) => Ok(trash),
             Err(errno) => Err(Error::io("remove", directory)(errno)),
-        }
+        })
     }
 }
 

@@ -2,14 +2,15 @@
 //! modes, times, extended attributes, hard links, symlinks, devices, holes.
 //!
 //! The source is an image's: every name is looked up in a directory
-//! descriptor, no symlink is followed and no mount is entered. The target is
-//! a directory that nobody else can reach.
+//! descriptor, no symlink is followed and no mount is entered. The target of
+//! a volume with options may be in the hands of a running container: what was
+//! made is changed through its descriptor, never again by its name.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
     AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, SeekFrom, Stat, Timespec, Timestamps,
@@ -45,16 +46,7 @@ pub(crate) struct Copied {
 ///
 /// `named` is how the source is called in errors.
 pub(crate) fn copy(source: BorrowedFd<'_>, target: BorrowedFd<'_>, named: &Path) -> Result<Copied> {
-    let mut copy = Copy {
-        root: target,
-        links: HashMap::new(),
-        here: PathBuf::new(),
-        named,
-        copied: Copied::default(),
-        unsynced: Vec::new(),
-        many: false,
-        buffer: Vec::new(),
-    };
+    let mut copy = Copy::new(target, named);
     copy.directory(source, target, 0)?;
     attributes_of_directory(source, target).map_err(Error::io("copy the attributes of", named))?;
     copy.sync(target)?;
@@ -69,11 +61,7 @@ pub(crate) fn attributes_of_directory(
     let status = rustix::fs::fstat(source)?;
     rustix::fs::fchown(target, Some(owner(&status)), Some(group(&status)))?;
     rustix::fs::fchmod(target, mode(&status))?;
-    copy_xattrs(
-        &descriptor_path(source),
-        &descriptor_path(target),
-        Follow::Yes,
-    )?;
+    copy_xattrs(&descriptor_path(source), &descriptor_path(target))?;
     rustix::fs::futimens(target, &times(&status))
 }
 
@@ -90,7 +78,20 @@ struct Copy<'a> {
     buffer: Vec<u8>,
 }
 
-impl Copy<'_> {
+impl<'a> Copy<'a> {
+    fn new(root: BorrowedFd<'a>, named: &'a Path) -> Self {
+        Self {
+            root,
+            links: HashMap::new(),
+            here: PathBuf::new(),
+            named,
+            copied: Copied::default(),
+            unsynced: Vec::new(),
+            many: false,
+            buffer: Vec::new(),
+        }
+    }
+
     fn directory(
         &mut self,
         source: BorrowedFd<'_>,
@@ -137,13 +138,16 @@ impl Copy<'_> {
         let made = match kind {
             FileType::Directory => return self.subdirectory(source, target, name, depth),
             FileType::RegularFile => self.file(source, target, name, &status),
-            FileType::Symlink => rustix::fs::readlinkat(source, name, Vec::new())
-                .and_then(|to| rustix::fs::symlinkat(&to, target, name)),
-            // Devices, pipes and sockets: a node, nothing in it.
-            kind => rustix::fs::mknodat(target, name, kind, Mode::empty(), status.st_rdev),
+            _ => node(source, target, name, &status),
         };
-        made.and_then(|()| attributes(source, target, name, &status, kind))
-            .map_err(self.failed("copy", name))
+        made.and_then(|made| {
+            attributes(&made, &status)?;
+            if kind == FileType::RegularFile {
+                self.sync_later(made.copy);
+            }
+            Ok(())
+        })
+        .map_err(self.failed("copy", name))
     }
 
     fn subdirectory(
@@ -172,13 +176,9 @@ impl Copy<'_> {
         target: BorrowedFd<'_>,
         name: &CStr,
         status: &Stat,
-    ) -> rustix::io::Result<()> {
+    ) -> rustix::io::Result<Made> {
         let from = open_beneath(source, name, OFlags::RDONLY | OFlags::NONBLOCK)?;
-        // What is open must be what was looked at.
-        let opened = rustix::fs::fstat(&from)?;
-        if (opened.st_dev, opened.st_ino) != (status.st_dev, status.st_ino) {
-            return Err(Errno::STALE);
-        }
+        same(&from, status)?;
         let to = rustix::fs::openat(
             target,
             name,
@@ -190,8 +190,10 @@ impl Copy<'_> {
             self.contents(&from, &to, size)?;
         }
         self.copied.bytes = self.copied.bytes.saturating_add(size);
-        self.sync_later(to);
-        Ok(())
+        Ok(Made {
+            original: from,
+            copy: to,
+        })
     }
 
     /// Copies the data of a file, hole by hole.
@@ -289,12 +291,20 @@ impl Copy<'_> {
     ) -> rustix::io::Result<bool> {
         let file = (status.st_dev, status.st_ino);
         if let Some(first) = self.links.get(&file) {
-            match rustix::fs::linkat(self.root, first, target, name, AtFlags::empty()) {
-                Ok(()) => return Ok(true),
-                // Too many links, or too long a path: a copy of its own.
-                Err(Errno::MLINK | Errno::NAMETOOLONG) => return Ok(false),
-                Err(errno) => return Err(errno),
-            }
+            return match link_beneath(self.root, first, target, name) {
+                Ok(()) => Ok(true),
+                // Too many links, too long a path, or the first name is not
+                // where it was put: a copy of its own.
+                Err(
+                    Errno::MLINK
+                    | Errno::NAMETOOLONG
+                    | Errno::NOENT
+                    | Errno::NOTDIR
+                    | Errno::LOOP
+                    | Errno::XDEV,
+                ) => Ok(false),
+                Err(errno) => Err(errno),
+            };
         }
         if self.links.len() < MAX_LINKED {
             let path = self.here.join(OsStr::from_bytes(name.to_bytes()));
@@ -332,50 +342,88 @@ impl Copy<'_> {
     }
 }
 
-/// Owner, mode, extended attributes and times of an entry just made. The
-/// order matters: a change of owner takes setuid bits and capabilities away.
-fn attributes(
+/// An entry just made, and what it is made after. Symlinks, devices, pipes
+/// and sockets are `O_PATH` descriptors.
+struct Made {
+    original: OwnedFd,
+    copy: OwnedFd,
+}
+
+/// Makes a symlink, or a node of a device, pipe or socket.
+fn node(
     source: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
     name: &CStr,
     status: &Stat,
-    kind: FileType,
-) -> rustix::io::Result<()> {
-    rustix::fs::chownat(
-        target,
-        name,
-        Some(owner(status)),
-        Some(group(status)),
-        AtFlags::SYMLINK_NOFOLLOW,
-    )?;
-    if kind != FileType::Symlink {
-        rustix::fs::chmodat(target, name, mode(status), AtFlags::empty())?;
+) -> rustix::io::Result<Made> {
+    let original = open_beneath(source, name, OFlags::PATH)?;
+    same(&original, status)?;
+    let kind = FileType::from_raw_mode(status.st_mode);
+    if kind == FileType::Symlink {
+        let to = rustix::fs::readlinkat(&original, c"", Vec::new())?;
+        rustix::fs::symlinkat(&to, target, name)?;
+    } else {
+        rustix::fs::mknodat(target, name, kind, Mode::empty(), status.st_rdev)?;
     }
-    copy_xattrs(
-        &entry_path(source, name),
-        &entry_path(target, name),
-        Follow::No,
-    )?;
-    rustix::fs::utimensat(target, name, &times(status), AtFlags::SYMLINK_NOFOLLOW)
+    let copy = open_beneath(target, name, OFlags::PATH)?;
+    let made = rustix::fs::fstat(&copy)?;
+    // Somebody may have put another in its place.
+    if FileType::from_raw_mode(made.st_mode) != kind || made.st_rdev != status.st_rdev {
+        return Err(Errno::STALE);
+    }
+    Ok(Made { original, copy })
 }
 
-/// Whether the last part of a path may be a symlink to follow.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Follow {
-    Yes,
-    No,
+/// What is open must be what was looked at.
+fn same(opened: &OwnedFd, status: &Stat) -> rustix::io::Result<()> {
+    let opened = rustix::fs::fstat(opened)?;
+    if (opened.st_dev, opened.st_ino) == (status.st_dev, status.st_ino) {
+        Ok(())
+    } else {
+        Err(Errno::STALE)
+    }
 }
 
-fn copy_xattrs(from: &CStr, to: &CStr, follow: Follow) -> rustix::io::Result<()> {
-    let list = |names: &mut [u8]| match follow {
-        Follow::Yes => rustix::fs::listxattr(from, names),
-        Follow::No => rustix::fs::llistxattr(from, names),
+/// A further name for `first`, a path below `root` that is looked up again:
+/// by no symlink, and the last step by its name alone.
+fn link_beneath(
+    root: BorrowedFd<'_>,
+    first: &Path,
+    target: BorrowedFd<'_>,
+    name: &CStr,
+) -> rustix::io::Result<()> {
+    let Some(Component::Normal(file)) = first.components().next_back() else {
+        return Err(Errno::NOENT);
     };
+    match first.parent().filter(|above| !above.as_os_str().is_empty()) {
+        None => rustix::fs::linkat(root, file, target, name, AtFlags::empty()),
+        Some(above) => {
+            let above = open_beneath(root, above, OFlags::PATH | OFlags::DIRECTORY)?;
+            rustix::fs::linkat(above, file, target, name, AtFlags::empty())
+        }
+    }
+}
+
+/// Owner, mode, extended attributes and times of an entry just made. The
+/// order matters: a change of owner takes setuid bits and capabilities away.
+fn attributes(made: &Made, status: &Stat) -> rustix::io::Result<()> {
+    let path = descriptor_path(made.copy.as_fd());
+    rustix::fs::chown(&path, Some(owner(status)), Some(group(status)))?;
+    // The kernel has no mode of a symlink.
+    if FileType::from_raw_mode(status.st_mode) != FileType::Symlink {
+        rustix::fs::chmod(&path, mode(status))?;
+    }
+    copy_xattrs(&descriptor_path(made.original.as_fd()), &path)?;
+    rustix::fs::utimensat(rustix::fs::CWD, &path, &times(status), AtFlags::empty())
+}
+
+/// From one [`descriptor_path`] to another.
+fn copy_xattrs(from: &CStr, to: &CStr) -> rustix::io::Result<()> {
     let mut names = vec![0; USUAL_XATTR_BYTES];
-    let mut listed = list(&mut names);
+    let mut listed = rustix::fs::listxattr(from, &mut names[..]);
     if listed == Err(Errno::RANGE) {
         names.resize(MAX_XATTR_BYTES, 0);
-        listed = list(&mut names);
+        listed = rustix::fs::listxattr(from, &mut names[..]);
     }
     let length = match listed {
         Ok(length) => length,
@@ -391,20 +439,12 @@ fn copy_xattrs(from: &CStr, to: &CStr, follow: Follow) -> rustix::io::Result<()>
             continue;
         }
         value.resize(MAX_XATTR_BYTES, 0);
-        let got = match follow {
-            Follow::Yes => rustix::fs::getxattr(from, name, &mut value[..]),
-            Follow::No => rustix::fs::lgetxattr(from, name, &mut value[..]),
-        };
-        let size = match got {
+        let size = match rustix::fs::getxattr(from, name, &mut value[..]) {
             Ok(size) => size,
             Err(Errno::NODATA) => continue,
             Err(errno) => return Err(errno),
         };
-        let set = match follow {
-            Follow::Yes => rustix::fs::setxattr(to, name, &value[..size], XattrFlags::empty()),
-            Follow::No => rustix::fs::lsetxattr(to, name, &value[..size], XattrFlags::empty()),
-        };
-        match set {
+        match rustix::fs::setxattr(to, name, &value[..size], XattrFlags::empty()) {
             // The volume's file system has no such attributes.
             Ok(()) | Err(Errno::OPNOTSUPP) => {}
             Err(errno) => return Err(errno),
@@ -419,10 +459,11 @@ fn is_overlay(name: &CStr) -> bool {
     name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
 }
 
-/// Opens an entry of `directory`: no symlink, no other mount.
+/// Opens what is below `directory`, through no symlink and no other mount; an
+/// `O_PATH` descriptor may be that of a symlink.
 fn open_beneath(
     directory: BorrowedFd<'_>,
-    name: &CStr,
+    name: impl rustix::path::Arg,
     flags: OFlags,
 ) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat2(
@@ -434,18 +475,12 @@ fn open_beneath(
     )
 }
 
-/// The extended attribute calls take paths only: one by way of the
-/// descriptor, so that it cannot lead elsewhere.
+/// The path of what a descriptor is open for, be it `O_PATH` or a symlink: it
+/// leads there and no further. Some calls take paths only, and others no
+/// `O_PATH`.
 fn descriptor_path(descriptor: BorrowedFd<'_>) -> CString {
     CString::new(format!("/proc/self/fd/{}", descriptor.as_raw_fd()))
         .expect("invariant: digits have no NUL")
-}
-
-fn entry_path(directory: BorrowedFd<'_>, name: &CStr) -> CString {
-    let mut path = descriptor_path(directory).into_bytes();
-    path.push(b'/');
-    path.extend_from_slice(name.to_bytes());
-    CString::new(path).expect("invariant: neither part has a NUL")
 }
 
 fn owner(status: &Stat) -> Uid {
@@ -470,5 +505,97 @@ fn times(status: &Stat) -> Timestamps {
             tv_sec: status.st_mtime,
             tv_nsec: i64::try_from(status.st_mtime_nsec).unwrap_or(0),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+
+    use super::*;
+
+    fn directory(path: &Path) -> OwnedFd {
+        rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).expect("opened")
+    }
+
+    fn look(parent: &OwnedFd, name: &CStr) -> Stat {
+        rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).expect("there")
+    }
+
+    /// What is made is exchanged for a symlink to a file of the host before
+    /// it gets its owner and mode.
+    #[test]
+    fn a_name_that_leads_elsewhere_meanwhile_changes_nothing_there() {
+        if !rustix::process::geteuid().is_root() {
+            println!("SKIP: needs root");
+            return;
+        }
+        let place = tempfile::tempdir().expect("temporary directory");
+        let at = |name: &str| place.path().join(name);
+        for name in ["image", "volume"] {
+            fs::create_dir(at(name)).expect("made");
+        }
+        fs::write(at("host"), "x").expect("written");
+        fs::write(at("image/file"), "x").expect("written");
+        symlink("nowhere", at("image/link")).expect("linked");
+        let (image, volume) = (directory(&at("image")), directory(&at("volume")));
+        let mode = Mode::from_raw_mode(0o666);
+        rustix::fs::mknodat(&image, c"pipe", FileType::Fifo, mode, 0).expect("made");
+        for name in [c"file", c"link", c"pipe"] {
+            let owner = (Some(Uid::from_raw(7)), Some(Gid::from_raw(8)));
+            let nofollow = AtFlags::SYMLINK_NOFOLLOW;
+            rustix::fs::chownat(&image, name, owner.0, owner.1, nofollow).expect("owner");
+        }
+        let before = fs::metadata(at("host")).expect("there");
+        let before = (before.mode(), before.uid(), before.gid(), before.mtime());
+
+        let mut copy = Copy::new(volume.as_fd(), Path::new("image"));
+        for name in [c"file", c"link", c"pipe"] {
+            let status = look(&image, name);
+            let made = if name == c"file" {
+                copy.file(image.as_fd(), volume.as_fd(), name, &status)
+            } else {
+                node(image.as_fd(), volume.as_fd(), name, &status)
+            };
+            let made = made.expect("made");
+            rustix::fs::renameat(&volume, name, &volume, c"away").expect("renamed");
+            rustix::fs::symlinkat(at("host"), &volume, name).expect("linked");
+            attributes(&made, &status).expect("given");
+            let away = look(&volume, c"away");
+            assert_eq!((away.st_uid, away.st_gid), (7, 8), "{name:?}");
+            assert_eq!(away.st_mode, status.st_mode, "{name:?}");
+        }
+        let after = fs::metadata(at("host")).expect("there");
+        let after = (after.mode(), after.uid(), after.gid(), after.mtime());
+        assert_eq!(before, after);
+    }
+
+    #[test]
+    fn a_further_name_is_looked_up_through_no_symlink() {
+        let place = tempfile::tempdir().expect("temporary directory");
+        let at = |name: &str| place.path().join(name);
+        for name in ["host", "volume", "volume/sub"] {
+            fs::create_dir(at(name)).expect("made");
+        }
+        for name in ["host/file", "volume/sub/file"] {
+            fs::write(at(name), name).expect("written");
+        }
+        let volume = directory(&at("volume"));
+        let status = look(&volume, c"sub");
+        let mut copy = Copy::new(volume.as_fd(), Path::new("image"));
+        let first = (status.st_dev, status.st_ino);
+        copy.links.insert(first, PathBuf::from("sub/file"));
+        assert!(
+            copy.link(&status, volume.as_fd(), c"again")
+                .expect("linked")
+        );
+        assert_eq!(fs::metadata(at("volume/again")).expect("there").nlink(), 2);
+
+        fs::rename(at("volume/sub"), at("volume/away")).expect("renamed");
+        symlink(at("host"), at("volume/sub")).expect("linked");
+        assert!(!copy.link(&status, volume.as_fd(), c"more").expect("a copy"));
+        assert!(fs::symlink_metadata(at("volume/more")).is_err());
+        assert_eq!(fs::metadata(at("host/file")).expect("there").nlink(), 1);
     }
 }

@@ -26,7 +26,17 @@ pub struct Volume {
     directory: PathBuf,
     /// Held while an image's files are copied into it.
     copying: Mutex<()>,
+    /// Held while something is mounted at the data or taken away, and while
+    /// the volume is removed; taken after `copying`.
+    place: Mutex<Place>,
     pins: AtomicUsize,
+}
+
+/// Whether the directory of a volume is where it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    There,
+    Removed,
 }
 
 /// Keeps a volume from being removed while its user is not written down yet.
@@ -40,6 +50,7 @@ impl Volume {
             directory: root.join(&metadata.name),
             metadata,
             copying: Mutex::new(()),
+            place: Mutex::new(Place::There),
             pins: AtomicUsize::new(0),
         })
     }
@@ -79,11 +90,9 @@ impl Volume {
     /// is mounted first.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`]; [`Error::NotFound`] for one that was removed.
     pub fn open(&self) -> Result<OwnedFd> {
-        let path = self.mountpoint();
-        self.driver_options.mount(&path)?;
-        open_directory(&path)
+        self.with_data(open_directory)
     }
 
     /// Unmounts what the options asked for, once nobody uses the volume; a
@@ -92,7 +101,38 @@ impl Volume {
     /// # Errors
     /// [`Error::Io`].
     pub fn release(&self) -> Result<()> {
-        self.driver_options.unmount(&self.mountpoint())
+        match *self.lock_place() {
+            Place::There => self.driver_options.unmount(&self.mountpoint()),
+            Place::Removed => Ok(()),
+        }
+    }
+
+    /// What `open` gives for the data, with what the options ask for mounted
+    /// there. Two at once would mount twice, and a removal in between would
+    /// find a mount that it did not take away.
+    pub(crate) fn with_data<T>(&self, open: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+        let path = self.mountpoint();
+        if self.driver_options == DriverOptions::Directory {
+            return open(&path);
+        }
+        let place = self.lock_place();
+        if *place == Place::Removed {
+            return Err(Error::NotFound {
+                name: self.name().to_string(),
+            });
+        }
+        self.driver_options.mount(&path)?;
+        open(&path)
+    }
+
+    /// Takes the directory away by `rename`, without a mount on it; nothing
+    /// is mounted there afterwards.
+    pub(crate) fn move_away<T>(&self, rename: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+        let mut place = self.lock_place();
+        self.driver_options.unmount(&self.mountpoint())?;
+        let moved = rename(&self.directory)?;
+        *place = Place::Removed;
+        Ok(moved)
     }
 
     /// A descriptor (`O_PATH`) of a file or directory within the volume.
@@ -152,6 +192,11 @@ impl Volume {
 
     pub(crate) fn driver_options(&self) -> &DriverOptions {
         &self.driver_options
+    }
+
+    fn lock_place(&self) -> MutexGuard<'_, Place> {
+        // Changed by one assignment: a poisoned one is still true.
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn lock_copying(&self) -> MutexGuard<'_, ()> {

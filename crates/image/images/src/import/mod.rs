@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::event::Action;
 use crate::index::lookup_form;
 use crate::layers::{LAYER_LIMITS, ProgressSink};
+use crate::load::read_error;
 use crate::{Image, Images};
 
 pub(crate) use changes::apply as apply_changes;
@@ -156,17 +157,12 @@ fn decode(tee: &mut impl Read, digester: &mut Digester) -> Result<&'static str, 
             Ok(0) => break,
             Ok(read) => digester.update(&piece[..read]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                return Err(Error::ReadArchive(carrack_archive::ArchiveError::Read(
-                    error,
-                )));
-            }
+            Err(error) => return Err(read_error(error)),
         }
     }
     drop(decoder);
     // What stands behind the compressed stream belongs to the blob as well.
-    io::copy(tee, &mut io::sink())
-        .map_err(|error| Error::ReadArchive(carrack_archive::ArchiveError::Read(error)))?;
+    io::copy(tee, &mut io::sink()).map_err(read_error)?;
     Ok(media_type)
 }
 

@@ -18,7 +18,7 @@ use std::path::Path;
 
 use carrack_archive::Decoder;
 use carrack_content::Lease;
-use carrack_oci::{Platform, Reference};
+use carrack_oci::{Descriptor, Platform, Reference};
 
 use crate::Images;
 use crate::add::NewImage;
@@ -29,6 +29,14 @@ use crate::index::lookup_form;
 use crate::layers::{LAYER_LIMITS, ProgressSink};
 
 use spool::Files;
+pub(crate) use spool::read_error;
+
+/// Most images of one archive.
+const MAX_IMAGES: usize = 4096;
+/// Most layers of all images of one archive, each as often as an image has it.
+const MAX_ALL_LAYERS: usize = 1 << 16;
+/// Most bytes of all configs of one archive: what they say stays in memory.
+const MAX_ALL_CONFIGS_BYTES: u64 = 32 << 20;
 
 /// How to load.
 #[derive(Clone, Debug, Default)]
@@ -177,6 +185,36 @@ impl Loaded {
             }
         }
         lines
+    }
+}
+
+/// What the images of one archive take so far.
+#[derive(Debug, Default)]
+struct Budget {
+    images: usize,
+    layers: usize,
+    configs_bytes: u64,
+}
+
+impl Budget {
+    /// Adds an image, before anything of it is kept.
+    fn take(&mut self, config: &Descriptor, layers: usize) -> Result<(), Error> {
+        self.images += 1;
+        self.layers += layers;
+        self.configs_bytes = self.configs_bytes.saturating_add(config.size);
+        let reason = if self.images > MAX_IMAGES {
+            "too many images"
+        } else if self.layers > MAX_ALL_LAYERS {
+            "too many layers in all"
+        } else if self.configs_bytes > MAX_ALL_CONFIGS_BYTES {
+            "configs are too large in all"
+        } else {
+            return Ok(());
+        };
+        Err(Error::ArchiveName {
+            reason,
+            name: config.digest.to_string(),
+        })
     }
 }
 

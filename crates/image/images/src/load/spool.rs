@@ -25,6 +25,8 @@ use crate::error::Error;
 const MAX_FILES: u64 = 100_000;
 /// Most links from one name to the next.
 const MAX_LINKS: usize = 8;
+/// Most bytes of all names and targets of links of one archive.
+const MAX_NAMES_BYTES: usize = 16 << 20;
 /// Deepest directory looked into.
 const MAX_DEPTH: usize = 8;
 /// Files that wait for the disk while the next one is read.
@@ -41,7 +43,11 @@ const ARCHIVE_LIMITS: Limits = Limits {
 
 /// The files of an archive by their names.
 #[derive(Debug, Default)]
-pub(super) struct Files(HashMap<String, Spooled>);
+pub(super) struct Files {
+    by_name: HashMap<String, Spooled>,
+    /// Of names and targets, also of those that came twice.
+    names_bytes: usize,
+}
 
 #[derive(Debug)]
 enum Spooled {
@@ -53,7 +59,7 @@ enum Spooled {
 
 impl Files {
     pub(super) fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.by_name.contains_key(name)
     }
 
     /// A document at the top of the archive.
@@ -80,7 +86,7 @@ impl Files {
     fn follow(&self, name: &str) -> Result<&Spooled, Error> {
         let mut current = name;
         for _ in 0..=MAX_LINKS {
-            match self.0.get(current) {
+            match self.by_name.get(current) {
                 Some(Spooled::Link(target)) => current = target,
                 Some(spooled) => return Ok(spooled),
                 None => return Err(missing(name)),
@@ -110,13 +116,13 @@ pub(super) fn from_tar(lease: &Lease, source: impl Read) -> Result<Files, Error>
                         let directory =
                             name.rsplit_once('/').map_or("", |(directory, _)| directory);
                         let target = normalize(directory, target)?;
-                        files.0.insert(name, Spooled::Link(target));
+                        files.link(name, target)?;
                     }
                 }
                 Kind::HardLink { target } => {
                     if let Ok(target) = std::str::from_utf8(&target) {
                         let target = normalize("", target)?;
-                        files.0.insert(name, Spooled::Link(target));
+                        files.link(name, target)?;
                     }
                 }
                 Kind::Sparse { .. } => {
@@ -130,8 +136,7 @@ pub(super) fn from_tar(lease: &Lease, source: impl Read) -> Result<Files, Error>
         }
         // To the stream's end: there is the check sum of a compressed one.
         let rest = std::io::copy(&mut tar.into_inner(), &mut std::io::sink());
-        rest.map(drop)
-            .map_err(|error| Error::ReadArchive(ArchiveError::Read(error)))
+        rest.map(drop).map_err(read_error)
     })
 }
 
@@ -173,7 +178,7 @@ pub(super) fn from_directory(lease: &Lease, dir: &Path) -> Result<Files, Error> 
                         let directory =
                             name.rsplit_once('/').map_or("", |(directory, _)| directory);
                         let target = normalize(directory, target)?;
-                        files.0.insert(name.clone(), Spooled::Link(target));
+                        files.link(name.clone(), target)?;
                     }
                     Ok(())
                 }
@@ -218,12 +223,29 @@ fn spool<'lease>(
     };
     outcome?;
     for (name, blob) in finished {
-        files.0.insert(name, Spooled::Blob(blob));
+        files.by_name.insert(name, Spooled::Blob(blob));
     }
     Ok(files)
 }
 
 impl Files {
+    fn count(&mut self, name: &str, target_bytes: usize) -> Result<(), Error> {
+        self.names_bytes += name.len() + target_bytes;
+        if self.names_bytes > MAX_NAMES_BYTES {
+            return Err(Error::ArchiveName {
+                reason: "names are too long in all",
+                name: name.to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, name: String, target: String) -> Result<(), Error> {
+        self.count(&name, target.len())?;
+        self.by_name.insert(name, Spooled::Link(target));
+        Ok(())
+    }
+
     fn take<'lease>(
         &mut self,
         lease: &'lease Lease,
@@ -231,7 +253,7 @@ impl Files {
         name: String,
         data: &mut impl Read,
     ) -> Result<(), Error> {
-        let read_error = |error| Error::ReadArchive(ArchiveError::Read(error));
+        self.count(&name, 0)?;
         if DOCUMENTS.contains(&name.as_str()) {
             let mut bytes = Vec::new();
             data.take(MAX_MANIFEST_BYTES as u64 + 1)
@@ -243,7 +265,7 @@ impl Files {
                     name,
                 });
             }
-            self.0.insert(name, Spooled::Document(bytes));
+            self.by_name.insert(name, Spooled::Document(bytes));
             return Ok(());
         }
         let digest = blob_name(&name);
@@ -295,6 +317,11 @@ fn normalize(directory: &str, name: &str) -> Result<String, Error> {
         }
     }
     Ok(parts.join("/"))
+}
+
+/// A bound of the decoder comes through `io::Read` as well.
+pub(crate) fn read_error(error: std::io::Error) -> Error {
+    Error::ReadArchive(ArchiveError::from_read(error))
 }
 
 fn missing(name: &str) -> Error {

@@ -293,3 +293,177 @@ fn a_directory_with_a_link_out_of_it() {
     assert_eq!(error.kind(), ErrorKind::NotFound);
     world.assert_empty();
 }
+
+/// A stream that a bound ends, as that of a decoder whose archive is a bomb.
+struct Bounded<'a>(&'a [u8]);
+
+impl std::io::Read for Bounded<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match std::io::Read::read(&mut self.0, buffer)? {
+            0 => Err(std::io::Error::other(
+                carrack_archive::ArchiveError::Limit {
+                    what: "uncompressed bytes",
+                    limit: 1,
+                },
+            )),
+            read => Ok(read),
+        }
+    }
+}
+
+#[test]
+fn a_bomb_is_too_large_wherever_it_is_met() {
+    let image = Built::plain("x", &[&"one".repeat(1000)]);
+    let archive = docker_archive(&[(&image, &["box:1"])]);
+    let document = tar(&[("manifest.json", &[b' '; 4096])]);
+    let world = World::new();
+    // In a header, in a blob, in a document, behind the end.
+    for stream in [
+        &archive[..100],
+        &archive[..2048],
+        &document[..1024],
+        &archive,
+    ] {
+        let error = world
+            .images
+            .load(Bounded(stream), &LoadOptions::default(), &|_| {})
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge, "{error:?}");
+        world.assert_empty();
+    }
+    let gzip = compress(&layer("x"), Compression::Gzip);
+    for stream in [&layer("x")[..], &gzip] {
+        let error = world
+            .images
+            .import(Bounded(stream), ImportOptions::default(), &|_| {})
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge, "{error:?}");
+        world.assert_empty();
+    }
+}
+
+#[test]
+fn names_are_bounded_in_sum() {
+    let target = format!("-> {}", "long/".repeat(800));
+    let names: Vec<String> = (0..5000).map(|at| format!("link-{at}")).collect();
+    let files: Vec<(&str, &[u8])> = names
+        .iter()
+        .map(|name| (name.as_str(), target.as_bytes()))
+        .collect();
+    assert!(
+        refused(&tar(&files)).starts_with("invalid image archive: names are too long in all: ")
+    );
+}
+
+/// Two images with the same layer, each with a parent of its own choice.
+fn with_parents(a: &Built, b: &Built, parents: [&str; 2]) -> Vec<u8> {
+    let names =
+        |built: &Built| -> Vec<String> { built.layers.iter().map(|l| blob_name(l)).collect() };
+    let manifest = serde_json::json!([
+        {"Config": "a", "Layers": names(a), "RepoTags": ["a:1"], "Parent": parents[0]},
+        {"Config": "b", "Layers": names(b), "RepoTags": ["b:1"], "Parent": parents[1]},
+    ]);
+    let manifest = serde_json::to_vec(&manifest).unwrap();
+    let layers = [names(a), names(b)].concat();
+    let blobs = a.layers.iter().chain(&b.layers);
+    let mut files: Vec<(&str, &[u8])> = std::iter::zip(&layers, blobs)
+        .map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
+        .collect();
+    files.sort();
+    files.dedup();
+    files.extend([
+        ("a", a.config.as_slice()),
+        ("b", b.config.as_slice()),
+        ("manifest.json", manifest.as_slice()),
+    ]);
+    tar(&files)
+}
+
+#[test]
+fn parents_that_are_none() {
+    let (a, b) = (Built::plain("a", &["1"]), Built::plain("b", &["1"]));
+    let (a_id, b_id) = (a.id().to_string(), b.id().to_string());
+    // A circle: each would keep the other from being removed.
+    assert_eq!(
+        refused(&with_parents(&a, &b, [&b_id, &a_id])),
+        format!("image {b_id} is not a valid parent for {a_id}")
+    );
+    // One step more, after another beginning; two steps more.
+    for contents in [&["2", "1"][..], &["1", "2", "3"]] {
+        let child = Built::plain("child", contents);
+        let archive = with_parents(&child, &a, [&a_id, ""]);
+        assert!(refused(&archive).contains(" is not a valid parent for "));
+    }
+    // A circle of those without a history is none.
+    let bare = |built: &Built| {
+        let mut config: serde_json::Value = serde_json::from_slice(&built.config).unwrap();
+        config.as_object_mut().unwrap().remove("history");
+        Built {
+            config: serde_json::to_vec(&config).unwrap(),
+            layers: built.layers.clone(),
+        }
+    };
+    let (a, b) = (bare(&a), bare(&b));
+    let (a_id, b_id) = (a.id().to_string(), b.id().to_string());
+    let world = World::new();
+    world.load(&with_parents(&a, &b, [&b_id, &a_id])).unwrap();
+    world.remove("a:1").unwrap();
+    world.remove("b:1").unwrap();
+    world.assert_empty();
+}
+
+/// A manifest whose layer has a million empty URLs, under many entries.
+#[test]
+fn what_a_descriptor_has_beside_its_blob_is_not_kept() {
+    let image = Built::plain("x", &["one"]);
+    let mut manifest: serde_json::Value = serde_json::from_slice(&image.manifest()).unwrap();
+    manifest["layers"][0]["urls"] = vec![""; 1 << 20].into();
+    manifest["layers"][0]["annotations"] = serde_json::json!({"a": "b"});
+    let manifest = serde_json::to_vec(&manifest).unwrap();
+    let entry = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
+    let named = |at: usize| {
+        let mut entry = entry.clone();
+        entry["annotations"]["io.containerd.image.name"] = format!("box:{at}").into();
+        entry
+    };
+    let entries: Vec<serde_json::Value> = (0..4000).map(named).collect();
+    let index = serde_json::json!({"schemaVersion": 2, "manifests": entries});
+    let blobs: [&[u8]; 3] = [&manifest, &image.config, &image.layers[0]];
+    let layout = oci_archive(&index, &blobs);
+    let files = oci_archive(&index, &blobs);
+    let mut both = tar(&[(
+        "manifest.json",
+        &serde_json::to_vec(&serde_json::json!([{"Config": blob_name(&image.config),
+            "Layers": [blob_name(&image.layers[0])], "RepoTags": ["box:1"]}]))
+        .unwrap(),
+    )]);
+    // One archive of two: the first one's end is left out.
+    both.truncate(both.len() - 1024);
+    both.extend(files);
+    for (archive, names) in [(layout, 4000), (both, 1)] {
+        let world = World::new();
+        let start = std::time::Instant::now();
+        world.load(&archive).unwrap();
+        // Parsed once: 4000 times would take minutes.
+        assert!(start.elapsed() < std::time::Duration::from_secs(30));
+        let loaded = world.images.resolve("box:1").unwrap();
+        assert_eq!(world.images.references(loaded.id()).len(), names);
+        assert!(loaded.layers()[0].blob.urls.is_empty());
+        assert!(loaded.layers()[0].blob.annotations.is_empty());
+        let inspection = world.images.inspect("box:1").unwrap();
+        let digest = inspection.manifest.map(|manifest| manifest.digest);
+        assert_eq!(digest, Some(Digest::of(&manifest)));
+    }
+}
+
+#[test]
+fn configs_are_bounded_in_sum() {
+    let pad = "x".repeat(7 << 20);
+    let images: Vec<Built> = (0..5)
+        .map(|at| Built::plain(&format!("{at}{pad}"), &["1"]))
+        .collect();
+    let images: Vec<(&Built, &[&str])> = images.iter().map(|image| (image, &[][..])).collect();
+    let sentence = refused(&docker_archive(&images));
+    assert!(sentence.starts_with("invalid image archive: configs are too large in all"));
+    World::new().load(&docker_archive(&images[..4])).unwrap();
+}

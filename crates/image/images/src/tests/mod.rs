@@ -385,6 +385,18 @@ fn a_damaged_config_hurts_its_own_image_alone() {
         blobs,
         "its blobs are kept"
     );
+    let other = Built::plain("other", &["3"]);
+    let load = |built: &Built| {
+        let archive = docker_archive(&[(built, &[])]);
+        images.load(archive.as_slice(), &LoadOptions::default(), &|_| {})
+    };
+    load(&other).unwrap();
+    let options = RemoveOptions::default();
+    images.remove("good", options, &|_| None).unwrap();
+    for layer in bad.layers() {
+        let chain = &layer.chain;
+        assert!(images.snapshots().contains(chain), "a container has it");
+    }
 }
 
 #[test]
@@ -403,9 +415,42 @@ fn unpacks_again_what_a_power_cut_took() {
         world.images.snapshots().remove(&layer.chain).unwrap();
     }
     assert_eq!(world.snapshots(), 1);
+    assert!(!world.images.is_unpacked(&image));
     world.images.ensure_unpacked(&image).unwrap();
+    assert!(world.images.is_unpacked(&image));
     assert_eq!(world.snapshots(), 3);
     world.images.ensure_unpacked(&image).unwrap();
+}
+
+#[test]
+fn an_overlay_ends_with_the_layer_that_hides_the_others() {
+    let world = World::new();
+    let layers = [
+        layer("hidden"),
+        tar(&[(".wh..wh..opq", b""), ("file", b"hides")]),
+        layer("top"),
+    ];
+    let diff_ids: Vec<String> = layers
+        .iter()
+        .map(|layer| Digest::of(layer).to_string())
+        .collect();
+    let config = serde_json::json!({"architecture": "amd64", "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": diff_ids}});
+    let image = Built {
+        config: serde_json::to_vec(&config).unwrap(),
+        layers: layers.to_vec(),
+    };
+    world
+        .load(&docker_archive(&[(&image, &["box:1"])]))
+        .unwrap();
+    let image = world.images.resolve("box:1").unwrap();
+    let snapshots = world.images.snapshots();
+    let expected: Vec<std::path::PathBuf> = image
+        .chain_from_top()
+        .take(2)
+        .map(|chain| snapshots.layer_path(chain))
+        .collect();
+    assert_eq!(world.images.lower_directories(&image), expected);
 }
 
 #[test]

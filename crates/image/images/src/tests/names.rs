@@ -207,6 +207,11 @@ fn lists_with_filters() {
         listed(&world, &[("since", &["old"])]).unwrap(),
         ["middle:1"]
     );
+    for both in [&["old", "middle:1"], &["middle:1", "old"]] {
+        for filter in ["before", "since"] {
+            assert_eq!(listed(&world, &[(filter, both)]).unwrap(), [""; 0]);
+        }
+    }
     assert_eq!(
         listed(&world, &[("until", &["2020-06-01"])]).unwrap(),
         ["lib/old:2,old:latest"]

@@ -208,6 +208,23 @@ fn digests_go_with_the_last_tag_of_their_repository() {
     world.images.add(&lease, new, &|_| {}).unwrap();
     drop(lease);
     let by_digest = format!("x.y/a@{}", manifest.digest);
+    for (value, expected) in [("true", 0), ("false", 1)] {
+        assert_eq!(dangling(&world, value, Intermediate::Left), expected);
+    }
+    // Without its tag it is dangling, and has a name all the same.
+    world.import("x.y/a:1", "another");
+    for value in ["true", "false"] {
+        let others = usize::from(value == "false");
+        assert_eq!(dangling(&world, value, Intermediate::Left), 1 + others);
+    }
+    world.images.tag(built.id().as_str(), "x.y/a:1").unwrap();
+    world
+        .images
+        .prune(
+            &PruneFilter::parse(&Filters::new(), jiff::Timestamp::now()).unwrap(),
+            &|_| None,
+        )
+        .unwrap();
     assert_eq!(world.images.resolve(&by_digest).unwrap().id(), &built.id());
     assert_eq!(
         world
@@ -311,6 +328,11 @@ fn parents_go_with_their_children() {
         (list(Intermediate::Left), list(Intermediate::Shown)),
         (1, 2)
     );
+    // An intermediate image is neither dangling nor shown among those that
+    // are not.
+    for (value, expected) in [("true", 0), ("false", 1)] {
+        assert_eq!(dangling(&world, value, Intermediate::Shown), expected);
+    }
     let id = parent.id();
     assert_eq!(
         world.remove_used(id.as_str(), FORCE, &|_| None),
@@ -326,4 +348,11 @@ fn parents_go_with_their_children() {
         2
     );
     world.assert_empty();
+}
+
+/// How many images the filter `dangling` shows.
+fn dangling(world: &World, value: &str, intermediate: Intermediate) -> usize {
+    let filters = Filters::from([("dangling".to_owned(), vec![value.to_owned()])]);
+    let filter = ListFilter::parse(&filters, jiff::Timestamp::now()).unwrap();
+    world.images.list(&filter, intermediate).unwrap().len()
 }

@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use carrack_archive::tree;
 use carrack_oci::ErrorKind;
@@ -48,7 +49,7 @@ pub struct OverlaySpec {
     /// Where changes go; without it the mount is read-only.
     pub writable: Option<Writable>,
     /// An existing empty directory on which kernels before 6.5 mount for a
-    /// moment; later ones do not touch it.
+    /// moment, one caller at a time; later ones do not touch it.
     pub mountpoint: PathBuf,
 }
 
@@ -268,6 +269,9 @@ fn mount_by_text(
         Some(_) => MountFlags::empty(),
         None => MountFlags::RDONLY,
     };
+    // Of two mounts at once on one place each would take the upper one.
+    static PLACE: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = PLACE.lock().unwrap_or_else(PoisonError::into_inner);
     rustix::mount::mount("overlay", mountpoint, "overlay", flags, &*options)
         .map_err(|error| failed("mount overlay", error))?;
     let clone = bind(mountpoint, 0);

@@ -116,6 +116,39 @@ fn does_as_older_kernels_need_it() {
 }
 
 #[test]
+fn older_kernels_mount_one_at_a_time_on_one_place() {
+    if !can_mount() {
+        return;
+    }
+    let all = [Layers::new(2), Layers::new(2), Layers::new(2)];
+    let mountpoint = all[0].temp.path().join("mountpoint");
+    for (at, layers) in all.iter().enumerate() {
+        fs::write(layers.lowers()[0].join("top"), format!("of {at}")).unwrap();
+    }
+    for _ in 0..20 {
+        let together = std::sync::Barrier::new(all.len());
+        let mounted: Vec<OwnedFd> = std::thread::scope(|scope| {
+            let threads: Vec<_> = all
+                .iter()
+                .map(|layers| {
+                    scope.spawn(|| {
+                        together.wait();
+                        mount_by_text(&layers.lowers(), None, &mountpoint).unwrap()
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        for (at, mount) in mounted.into_iter().enumerate() {
+            let top = all[at].see(mount, |path| fs::read_to_string(path.join("top")).unwrap());
+            assert_eq!(top, format!("of {at}"));
+        }
+    }
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounts.contains(mountpoint.to_str().unwrap()));
+}
+
+#[test]
 fn one_layer_alone_is_a_read_only_bind() {
     if !can_mount() {
         return;

@@ -190,10 +190,7 @@ impl Engine {
     /// The image's files, mounted nowhere; nothing of an image without
     /// layers.
     fn image_files(&self, image: &Image) -> Result<Option<std::os::fd::OwnedFd>> {
-        let lowers: Vec<_> = image
-            .chain_from_top()
-            .map(|chain| self.images.snapshots().layer_path(chain))
-            .collect();
+        let lowers = self.images.lower_directories(image);
         if lowers.is_empty() {
             return Ok(None);
         }

@@ -1,15 +1,18 @@
 //! Images as far as containers matter to them, and their events.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use carrack_images::{
     Image, ImageId, ImageUse, Intermediate, Pruned, RemoveOptions, Removed, Summary,
 };
 
+use crate::Result;
 use crate::events::{Event, Events, Subject};
 use crate::filters::Filters;
-use crate::{Error, Result};
+use crate::record::Record;
 
+use super::slots::{Slot, Slots};
 use super::{Container, Engine, now_ns};
 
 /// What a removal did.
@@ -20,6 +23,14 @@ impl Engine {
     pub fn image_of(&self, container: &Container) -> Option<Image> {
         let id: ImageId = container.record.image_id.parse().ok()?;
         self.images.by_id(&id)
+    }
+
+    /// The image of a container, if layers of it are not unpacked: those that
+    /// were not on disk yet when the machine went down. Looks in memory alone.
+    pub(super) fn image_to_unpack(&self, record: &Record) -> Option<Image> {
+        let id: ImageId = record.image_id.parse().ok()?;
+        let image = self.images.by_id(&id)?;
+        (!self.images.is_unpacked(&image)).then_some(image)
     }
 
     /// The images that `filters` let through.
@@ -36,8 +47,7 @@ impl Engine {
 
     /// Removes a name or an image. Blocks.
     pub fn remove_image(&self, name: &str, options: RemoveOptions) -> Result<Vec<ImageChange>> {
-        let users = self.image_users();
-        let uses = |id: &ImageId| users.get(id.as_str()).cloned();
+        let uses = |id: &ImageId| self.image_use(id);
         Ok(self.images.remove(name, options, &uses)?)
     }
 
@@ -45,16 +55,8 @@ impl Engine {
     pub fn prune_images(&self, filters: &Filters) -> Result<Pruned> {
         let filters = image_filters(filters);
         let filter = carrack_images::PruneFilter::parse(&filters, jiff::Timestamp::now())?;
-        let users = self.image_users();
-        let uses = |id: &ImageId| users.get(id.as_str()).cloned();
+        let uses = |id: &ImageId| self.image_use(id);
         Ok(self.images.prune(&filter, &uses)?)
-    }
-
-    /// Frees what removed containers kept. Blocks.
-    pub fn collect_images(&self) -> Result<()> {
-        let users = self.image_users();
-        let uses = |id: &ImageId| users.get(id.as_str()).cloned();
-        self.images.collect(&uses).map(drop).map_err(Error::from)
     }
 
     /// How many containers use each image.
@@ -66,20 +68,51 @@ impl Engine {
         counts
     }
 
-    /// Who uses each image, a running container before a stopped one.
-    fn image_users(&self) -> HashMap<String, ImageUse> {
-        let mut users = HashMap::new();
-        for slot in self.slots.all() {
-            let image = slot.record().image_id.clone();
-            let id = slot.id.to_string();
-            if self.is_active(&slot) {
-                users.insert(image, ImageUse::Running(id));
-            } else {
-                users.entry(image).or_insert(ImageUse::Stopped(id));
+    /// Frees, in the background, what no image refers to: once after the start
+    /// of the daemon, for a load that was cut short leaves blobs and layers
+    /// without a record. Must be called inside the runtime.
+    pub fn collect_images_later(self: &Arc<Self>) {
+        let engine = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            let uses = |id: &ImageId| engine.image_use(id);
+            if let Err(error) = engine.images.collect(&uses) {
+                tracing::warn!(%error, "collect what images left");
             }
-        }
-        users
+        });
     }
+
+    /// Frees an image that was removed while a container used it, once its
+    /// last container is gone.
+    pub(super) fn collect_image_of(self: &Arc<Self>, removed: &Record) {
+        let Ok(id) = removed.image_id.parse() else {
+            return;
+        };
+        if self.images.is_hidden(&id) && self.image_use(&id).is_none() {
+            self.collect_images_later();
+        }
+    }
+
+    /// Who uses an image now, a running container before a stopped one.
+    fn image_use(&self, id: &ImageId) -> Option<ImageUse> {
+        image_use(&self.slots, id, |slot| self.is_active(slot))
+    }
+}
+
+/// Who uses an image at this moment. Nothing is remembered from one question
+/// to the next: a container that is being made has dropped its pin by the time
+/// of the second, and is found here instead.
+fn image_use(slots: &Slots, id: &ImageId, is_active: impl Fn(&Slot) -> bool) -> Option<ImageUse> {
+    let mut stopped = None;
+    for slot in slots.all() {
+        if slot.record().image_id != id.as_str() {
+            continue;
+        }
+        if is_active(&slot) {
+            return Some(ImageUse::Running(slot.id.to_string()));
+        }
+        stopped.get_or_insert_with(|| ImageUse::Stopped(slot.id.to_string()));
+    }
+    stopped
 }
 
 /// Filters in the form that `image/images` reads.
@@ -91,7 +124,7 @@ fn image_filters(filters: &Filters) -> carrack_images::Filters {
 }
 
 /// Where the events of `image/images` go.
-pub fn image_event_sink(events: std::sync::Arc<Events>) -> carrack_images::EventSink {
+pub fn image_event_sink(events: Arc<Events>) -> carrack_images::EventSink {
     carrack_images::EventSink::new(move |event: carrack_images::Event| {
         events.publish(Event {
             subject: Subject::Image,
@@ -101,4 +134,38 @@ pub fn image_event_sink(events: std::sync::Arc<Events>) -> carrack_images::Event
             at_ns: now_ns(),
         });
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use carrack_containers::ContainerId;
+
+    use super::*;
+
+    #[test]
+    fn a_use_is_seen_as_soon_as_its_container_is_there() {
+        let id: ImageId = format!("sha256:{}", "ab".repeat(32)).parse().unwrap();
+        let slots = Slots::default();
+        let asked =
+            |active: Option<&ContainerId>| image_use(&slots, &id, |slot| Some(&slot.id) == active);
+        assert_eq!(asked(None), None);
+        let [first, second] = ["first", "second"].map(|name| {
+            let container = ContainerId::random();
+            let record = Record {
+                name: name.to_owned(),
+                image_id: id.to_string(),
+                ..Record::default()
+            };
+            slots.insert(Slot::new(container.clone(), record)).unwrap();
+            container
+        });
+        assert!(matches!(asked(None), Some(ImageUse::Stopped(_))));
+        for running in [&first, &second] {
+            let expected = ImageUse::Running(running.to_string());
+            assert_eq!(asked(Some(running)), Some(expected));
+        }
+        slots.remove(&first);
+        slots.remove(&second);
+        assert_eq!(asked(None), None);
+    }
 }

@@ -47,6 +47,10 @@ impl Engine {
     /// Starts without forgetting about restarts.
     pub(super) async fn start_slot(self: &Arc<Self>, slot: &Arc<Slot>) -> Result<()> {
         let record = slot.record();
+        if let Some(image) = self.image_to_unpack(&record) {
+            let images = self.images.clone();
+            tokio::task::spawn_blocking(move || images.ensure_unpacked(&image)).await??;
+        }
         if needs_preparation(&record) {
             let engine = Arc::clone(self);
             let record = Arc::clone(&record);
@@ -310,10 +314,12 @@ impl Engine {
     }
 
     /// Takes a removed container out of memory; whoever does it first tells.
-    pub(super) fn forget(&self, id: &ContainerId) -> Option<Arc<Slot>> {
+    pub(super) fn forget(self: &Arc<Self>, id: &ContainerId) -> Option<Arc<Slot>> {
         let slot = self.slots.remove(id)?;
         slot.cancel_restart();
-        self.container_event(id, &slot.record(), "destroy", &[]);
+        let record = slot.record();
+        self.container_event(id, &record, "destroy", &[]);
+        self.collect_image_of(&record);
         Some(slot)
     }
 

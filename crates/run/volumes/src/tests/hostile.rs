@@ -167,3 +167,111 @@ fn labels_are_bounded() {
     assert!(matches!(error, Error::MetadataTooLarge { .. }), "{error}");
     assert!(names(root.path()).is_empty());
 }
+
+/// A volume of a directory beside the volumes, with a file in it.
+fn bound(volumes: &Volumes, device: &Path) -> crate::Pin {
+    fs::create_dir(device).expect("made");
+    fs::write(device.join("file"), "x").expect("written");
+    volumes
+        .create(crate::CreateRequest {
+            options: super::map(&[
+                ("type", "none"),
+                ("o", "bind"),
+                ("device", device.to_str().expect("text")),
+            ]),
+            ..named("bound")
+        })
+        .expect("volume")
+        .0
+}
+
+/// Mounts of this process at or below a place.
+fn mounts_below(place: &Path) -> usize {
+    fs::read_to_string("/proc/self/mountinfo")
+        .expect("read")
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .filter(|at| Path::new(at).starts_with(place))
+        .count()
+}
+
+#[test]
+fn many_at_once_mount_a_volume_once() {
+    if !super::is_root() {
+        return;
+    }
+    let place = tempfile::tempdir().expect("temporary directory");
+    let (root, host) = (place.path().join("volumes"), place.path().join("host"));
+    let volumes = open(&root);
+    let volume = bound(&volumes, &host);
+    let threads = 8;
+    for _ in 0..25 {
+        let together = std::sync::Barrier::new(threads);
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    together.wait();
+                    volume.open().expect("mounted");
+                });
+            }
+        });
+        assert_eq!(mounts_below(&root), 1);
+        volume.release().expect("unmounted");
+        assert_eq!(mounts_below(&root), 0);
+    }
+}
+
+#[test]
+fn a_removed_volume_is_not_mounted_again() {
+    if !super::is_root() {
+        return;
+    }
+    let place = tempfile::tempdir().expect("temporary directory");
+    let (root, host) = (place.path().join("volumes"), place.path().join("host"));
+    let volumes = open(&root);
+    let volume = std::sync::Arc::clone(bound(&volumes, &host).volume());
+    // As if it had been mounted twice.
+    volume.open().expect("mounted");
+    rustix::mount::mount_bind(&host, volume.mountpoint()).expect("mounted again");
+    volumes.remove("bound", Force::No, nobody).expect("removed");
+    assert_eq!(names(&host), ["file"], "not the volume's to remove");
+    let error = volume.open().expect_err("removed");
+    assert!(matches!(error, Error::NotFound { .. }), "{error}");
+    volume.release().expect("nothing to unmount");
+    assert_eq!(mounts_below(place.path()), 0);
+}
+
+#[test]
+fn a_mount_within_a_volume_is_not_entered() {
+    if !super::is_root() {
+        return;
+    }
+    let place = tempfile::tempdir().expect("temporary directory");
+    let (root, host) = (place.path().join("volumes"), place.path().join("host"));
+    fs::create_dir(&host).expect("made");
+    fs::write(host.join("file"), "x").expect("written");
+    // A directory and a file, both of the same file system as the volume.
+    for (name, file) in [("directory", false), ("file", true)] {
+        let volumes = open(&root);
+        let inner = create(&volumes, name).mountpoint().join("inner");
+        let source = if file {
+            fs::write(&inner, "").expect("written");
+            host.join("file")
+        } else {
+            fs::create_dir(&inner).expect("made");
+            host.clone()
+        };
+        rustix::mount::mount_bind(source, &inner).expect("mounted");
+        let error = volumes.remove(name, Force::No, nobody).expect_err(name);
+        assert!(matches!(error, Error::Mounted { .. }), "{error}");
+        assert_eq!(error.kind(), carrack_oci::ErrorKind::Conflict);
+        assert_eq!(fs::read(host.join("file")).expect("there"), b"x");
+
+        let left = fs::read_dir(&root).expect("read").next().expect("left");
+        let inner = left.expect("entry").path().join("_data/inner");
+        rustix::mount::unmount(&inner, rustix::mount::UnmountFlags::DETACH).expect("unmounted");
+        drop(open(&root));
+        assert!(names(&root).is_empty());
+        assert_eq!(fs::read(host.join("file")).expect("there"), b"x");
+    }
+}
