@@ -49,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) new: Arc<NewContainer>,
     pub(crate) state: State,
     pub(crate) run: Option<Run>,
+    /// The last end could not be recorded, so `run.json` stays.
+    pub(crate) end_unrecorded: bool,
     /// Somebody asked for the end that comes.
     pub(crate) end_requested: bool,
     /// Clients that came before the start.
@@ -107,6 +109,7 @@ impl Entry {
                 new: Arc::new(new),
                 state,
                 run: None,
+                end_unrecorded: false,
                 end_requested: false,
                 early_attaches: Vec::new(),
                 early_waits: Vec::new(),

@@ -30,12 +30,17 @@ mod measure;
 mod model;
 mod record;
 mod recover;
+mod rejoin;
 mod remove;
 mod rootfs;
 mod run;
 mod shelf;
 mod spec;
 mod start;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use containers::{Containers, ContainersConfig, View};
 pub use error::Error;

@@ -81,9 +81,13 @@ impl Containers {
         Ok(())
     }
 
-    /// Removes a container at its own end. Its record goes with its files:
-    /// found after a crash, it is removed then.
+    /// Removes a container at its own end. Its record goes before all else
+    /// that says it ran, so that a crash leaves either a run whose end is to
+    /// be settled or files that nobody owns.
     pub(crate) fn remove_ended(&self, entry: &Arc<Entry>) {
+        if let Err(error) = self.delete_record_file(&entry.id) {
+            tracing::warn!(container = %entry.id, %error, "delete the record");
+        }
         entry.lock().state.phase = Phase::Removing;
         self.forget(entry);
     }

@@ -356,7 +356,7 @@ fn prepare_in(
         NetworkMode::Container(other) => shared.config.directory.join(other.as_str()),
         _ => directory.clone(),
     };
-    let mut spec = spec::complete(new, directory, &etc, shm);
+    let mut spec = spec::complete(shared, new, directory, &etc, shm);
     if new.namespaces.uts != NamespaceMode::Private {
         spec.hostname = None;
         spec.domainname = None;

@@ -1,0 +1,4 @@
+//! The life cycle against supervisors that the test plays.
+
+mod execs;
+mod recovery;
