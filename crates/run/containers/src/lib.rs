@@ -24,6 +24,7 @@ mod entry;
 mod error;
 mod etc_files;
 mod exec;
+mod first_process;
 mod log_files;
 mod log_stream;
 mod measure;
@@ -48,7 +49,7 @@ pub use log_stream::{LogEntry, LogQuery, LogSource, LogStream};
 pub use measure::{ContainerStats, InterfaceStats};
 pub use model::*;
 pub use remove::Removal;
-pub use rootfs::Rootfs;
+pub use rootfs::{Rootfs, RootfsAccess};
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

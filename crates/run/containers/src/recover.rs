@@ -7,12 +7,13 @@ use std::time::SystemTime;
 
 use carrack_sandbox::{Adopted, Link, SandboxId};
 use carrack_supervision::RunState;
+use rustix::fs::OFlags;
 
 use crate::containers::ContainersConfig;
 use crate::entry::{Entry, Run};
 use crate::record::{Record, RunRecord};
 use crate::remove::{TRASH, delete_in_background};
-use crate::{ContainerId, Containers, Error, Phase, Result, State, run};
+use crate::{ContainerId, Containers, Error, Phase, Result, State, first_process, run};
 
 /// Exit code of a container that was running when the machine died.
 const MACHINE_DIED_CODE: i32 = 255;
@@ -125,9 +126,7 @@ impl Containers {
             RunState::Fresh => (0, 0),
         };
         let leaf = self.0.config.sandboxes.leaf(&id).ok();
-        let netns = std::fs::File::open(format!("/proc/{pid}/ns/net"))
-            .ok()
-            .map(Into::into);
+        let netns = first_process::open(pid, supervisor_pid, "ns/net", OFlags::RDONLY).ok();
         let has_own_network = record.as_ref().is_some_and(|r| r.endpoint.is_some());
         if let Ok(sender) = link.sender() {
             let mut inner = entry.lock();

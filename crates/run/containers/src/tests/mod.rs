@@ -2,3 +2,4 @@
 
 mod execs;
 mod recovery;
+mod roots;
