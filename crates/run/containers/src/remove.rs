@@ -1,10 +1,12 @@
 //! Removing containers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use carrack_archive::tree;
 use carrack_sandbox::SandboxId;
+use rustix::fs::{Mode, OFlags};
 
 use crate::entry::Entry;
 use crate::shelf::Keeping;
@@ -135,10 +137,52 @@ impl Containers {
 
 pub(crate) fn delete_in_background(path: PathBuf) {
     tokio::task::spawn_blocking(move || {
-        if let Err(error) = std::fs::remove_dir_all(&path)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(path = %path.display(), %error, "delete files");
+        if let Err(error) = delete(&path) {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(path = %path.display(), error, "delete files");
         }
     });
+}
+
+/// Deletes what a container may have built: deeper than a thread's stack or
+/// a process's descriptors reach.
+fn delete(path: &Path) -> std::io::Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(std::io::ErrorKind::InvalidInput.into());
+    };
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let parent = rustix::fs::open(parent, flags, Mode::empty())?;
+    tree::remove(parent, name.as_encoded_bytes()).map_err(std::io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_deeper_than_a_stack_or_descriptors_is_deleted() {
+        const LEVELS: usize = 20_000;
+        let temporary = tempfile::tempdir().expect("a directory");
+        let victim = temporary.path().join("victim");
+        std::fs::create_dir(&victim).expect("mkdir");
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let mut current = rustix::fs::open(&victim, flags, Mode::empty()).expect("open");
+        for _ in 0..LEVELS {
+            rustix::fs::mkdirat(&current, "d", Mode::RWXU).expect("mkdir");
+            current = rustix::fs::openat(&current, "d", flags, Mode::empty()).expect("open");
+        }
+        drop(current);
+        // A recursive walk would need more stack than this.
+        let path = victim.clone();
+        let deleting = std::thread::Builder::new()
+            .stack_size(128 << 10)
+            .spawn(move || delete(&path));
+        deleting
+            .expect("thread")
+            .join()
+            .expect("no panic")
+            .expect("deleted");
+        assert!(!victim.exists());
+        delete(&victim).expect("nothing is fine");
+    }
 }
