@@ -55,6 +55,8 @@ pub(crate) struct Inner {
     pub(crate) end_unrecorded: bool,
     /// Somebody asked for the end that comes.
     pub(crate) end_requested: bool,
+    /// Signals meant to end it, over all runs.
+    pub(crate) deadly_signals: u64,
     /// Clients that came before the start.
     pub(crate) early_attaches: Vec<(AttachRequest, OwnedFd)>,
     pub(crate) early_waits: Vec<(WaitCondition, WaitReply, OwnedFd)>,
@@ -113,6 +115,7 @@ impl Entry {
                 run: None,
                 end_unrecorded: false,
                 end_requested: false,
+                deadly_signals: 0,
                 early_attaches: Vec::new(),
                 early_waits: Vec::new(),
                 execs: HashMap::new(),
@@ -147,6 +150,11 @@ impl Entry {
                 Error::file("open", &first_process::path(pid, name), error)
             }
         })
+    }
+
+    /// Whether a process runs, frozen or not.
+    pub(crate) fn is_active(&self) -> bool {
+        matches!(self.phase(), Phase::Running | Phase::Paused)
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -10,9 +10,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::entry::Entry;
 use crate::shelf::Keeping;
-use crate::{
-    ContainerEventKind, ContainerId, Containers, Error, Phase, Result, WaitCondition, run,
-};
+use crate::{ContainerEventKind, ContainerId, Containers, Error, Phase, Result, run};
 
 /// Files being deleted carry this before their name.
 pub(crate) const TRASH: &str = ".trash-";
@@ -33,40 +31,43 @@ impl Containers {
     /// when this returns, but for files, which go in the background.
     pub async fn remove(&self, id: &ContainerId, removal: Removal) -> Result<()> {
         let entry = self.entry(id)?;
-        let active = matches!(entry.phase(), Phase::Running | Phase::Paused);
-        if active {
-            if removal == Removal::OnlyStopped {
-                let name = entry.lock().new.network.endpoint_name.clone();
-                return Err(Error::RemoveRunning { name });
-            }
-            match self.kill(id, libc::SIGKILL).await {
-                Ok(()) | Err(Error::NotRunning(_)) => {}
-                Err(error) => return Err(error),
-            }
-            let ended = self.wait(id, WaitCondition::NotRunning);
-            if tokio::time::timeout(END_BOUND, ended).await.is_err() {
-                return Err(Error::Internal(format!(
-                    "container {id} does not end after SIGKILL"
-                )));
-            }
+        let is_running = || Error::RemoveRunning {
+            name: entry.lock().new.network.endpoint_name.clone(),
+        };
+        let was_active = entry.is_active();
+        if removal == Removal::OnlyStopped && was_active {
+            return Err(is_running());
         }
+        // A start that is under way comes first; none can begin from here on.
         let _turn = entry.operation.lock().await;
         if entry.progress.borrow().removed {
-            // It went away with its end, as it was made to.
-            return if active {
+            // One that was running went away with its end, as it was made to.
+            return if was_active {
                 Ok(())
             } else {
                 Err(Error::NotFound(id.to_string()))
             };
         }
-        let before = {
-            let mut inner = entry.lock();
-            if matches!(inner.state.phase, Phase::Running | Phase::Paused) {
-                let name = inner.new.network.endpoint_name.clone();
-                return Err(Error::RemoveRunning { name });
+        if entry.is_active() {
+            if removal == Removal::OnlyStopped {
+                return Err(is_running());
             }
-            std::mem::replace(&mut inner.state.phase, Phase::Removing)
-        };
+            match self.kill(id, libc::SIGKILL).await {
+                Ok(()) | Err(Error::NotRunning(_) | Error::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+            let mut progress = entry.progress.subscribe();
+            let ended = progress.wait_for(|now| !now.active);
+            if tokio::time::timeout(END_BOUND, ended).await.is_err() {
+                return Err(Error::Internal(format!(
+                    "container {id} does not end after SIGKILL"
+                )));
+            }
+            if entry.progress.borrow().removed {
+                return Ok(());
+            }
+        }
+        let before = std::mem::replace(&mut entry.lock().state.phase, Phase::Removing);
         let keeping = Keeping::of(entry.lock().new.auto_remove);
         if let Err(error) = self.delete_record(id, keeping).await {
             entry.lock().state.phase = before;
@@ -94,8 +95,11 @@ impl Containers {
         self.forget(entry);
     }
 
-    /// Takes a container out of memory and tells everybody.
+    /// Takes a container out of memory and tells everybody, once.
     fn forget(&self, entry: &Arc<Entry>) {
+        if entry.progress.borrow().removed {
+            return;
+        }
         let execs: Vec<String> = entry.lock().execs.drain().map(|(exec, _)| exec).collect();
         self.forget_execs(execs);
         self.0

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use carrack_cgroup::{GroupPath, Hierarchies, Parent};
+use carrack_cgroup::{GroupPath, Hierarchies, Leaf, LeafName, Parent};
 use carrack_sandbox::{SandboxConfig, SandboxId, Sandboxes};
 use carrack_seccomp::{Arch, Cache, KernelVersion};
 use carrack_snapshots::Snapshots;
@@ -119,6 +119,12 @@ impl World {
             created_at: SystemTime::now(),
         };
         containers.put_record(record).await.expect("record");
+    }
+
+    /// A cgroup leaf for a sandbox; to be removed by the test.
+    pub(crate) fn leaf(&self, supervisor: &Supervisor) -> Leaf {
+        let name = LeafName::new(supervisor.id.as_str()).expect("a name");
+        self.parent.create_leaf(&name).expect("a leaf")
     }
 
     fn supervisor(&self, container: &ContainerId) -> Supervisor {

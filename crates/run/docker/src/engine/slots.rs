@@ -32,6 +32,9 @@ struct Inner {
     record: Arc<Record>,
     backoff: Backoff,
     pending: Option<AbortHandle>,
+    /// Counts restarts that were given up, so that one which was due already
+    /// knows.
+    given_up: u64,
     /// What is told once the next end was: a stop's event follows its die.
     after_exit: Option<&'static str>,
     /// Likewise after the next start.
@@ -57,6 +60,7 @@ impl Slot {
                 record: Arc::new(record),
                 backoff,
                 pending: None,
+                given_up: 0,
                 after_exit: None,
                 after_start: None,
                 execs: HashMap::new(),
@@ -104,9 +108,16 @@ impl Slot {
         self.lock().pending = None;
     }
 
-    /// Gives up a restart; whether there was one.
+    /// How often a restart was given up.
+    pub(super) fn given_up(&self) -> u64 {
+        self.lock().given_up
+    }
+
+    /// Gives up a restart; whether one was waiting.
     pub(super) fn cancel_restart(&self) -> bool {
-        match self.lock().pending.take() {
+        let mut inner = self.lock();
+        inner.given_up += 1;
+        match inner.pending.take() {
             Some(task) => {
                 task.abort();
                 true
