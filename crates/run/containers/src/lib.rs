@@ -26,6 +26,7 @@ mod etc_files;
 mod exec;
 mod first_process;
 mod log_files;
+mod log_reader;
 mod log_stream;
 mod measure;
 mod model;
