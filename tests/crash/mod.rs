@@ -6,6 +6,7 @@
 //! dockerd is no peer for these: its attached terminals end with it.
 
 mod daemon;
+mod policy;
 mod supervisor;
 mod versions;
 

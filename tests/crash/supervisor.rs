@@ -71,7 +71,7 @@ fn a_supervisor_that_dies_while_no_daemon_looks() {
 }
 
 /// The parent of the container's first process, as the world numbers it.
-fn supervisor_of(engine: &Own, name: &str) -> String {
+pub(super) fn supervisor_of(engine: &Own, name: &str) -> String {
     let pid = engine
         .sh(&format!("docker inspect -f '{{{{.State.Pid}}}}' {name}"))
         .ok()

@@ -100,16 +100,34 @@ pub(crate) fn run() -> anyhow::Result<()> {
         carrack_sys::identity::is_root(),
         "the engine makes namespaces and mounts, so it must run as root; try: sudo carrack daemon"
     );
+    let open_files = raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(MAX_BLOCKING)
         .enable_all()
         .build()
         .context("start the runtime")?;
-    let outcome = runtime.block_on(serve(flags));
+    let outcome = runtime.block_on(serve(flags, open_files));
     // Threads that still copy for a client that is gone must not hold it up.
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
+}
+
+/// Takes as many descriptors as the host lets this process have: clients, and
+/// three for each container. Supervisors inherit that; containers get what was
+/// before, which is returned.
+fn raise_open_files() -> Option<(u64, u64)> {
+    let raised = carrack_sys::limits::resource_limit(libc::RLIMIT_NOFILE).and_then(
+        |before @ (soft, hard)| {
+            if soft < hard {
+                carrack_sys::identity::set_resource_limit(libc::RLIMIT_NOFILE, hard, hard)?;
+            }
+            Ok(before)
+        },
+    );
+    raised
+        .inspect_err(|error| tracing::warn!(%error, "raise the limit of open files"))
+        .ok()
 }
 
 /// A name for things of the kernel that must differ between engines.
@@ -121,7 +139,7 @@ fn name_of(exec_root: &Path) -> String {
     format!("carrack-{}", &digest.hex()[..6])
 }
 
-async fn serve(flags: Flags) -> anyhow::Result<()> {
+async fn serve(flags: Flags, open_files: Option<(u64, u64)>) -> anyhow::Result<()> {
     let name = name_of(&flags.exec_root);
     for directory in [&flags.data_root, &flags.exec_root] {
         make_directory(directory)
@@ -166,6 +184,7 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
         networks: networks.clone(),
         seccomp: filters()?,
         cgroups,
+        open_files,
     })
     .await?;
     sandboxes.fill();

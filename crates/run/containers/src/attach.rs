@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use carrack_sandbox::Sender;
 use carrack_supervision::{Attach, AwaitExit, Batch, FrameError, Request, Target};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::answer::answer;
 use crate::containers::is_reached;
@@ -34,7 +35,7 @@ impl Containers {
             match &inner.run {
                 Some(run) => Arc::clone(&run.sender),
                 None => {
-                    bounded(&entry, inner.early_attaches.len())?;
+                    bounded(&entry, &mut inner.early_attaches, |(_, socket)| socket)?;
                     inner.early_attaches.push((request, socket));
                     return Ok(());
                 }
@@ -67,7 +68,7 @@ impl Containers {
                 None if inner.run.is_none() && condition != WaitCondition::Removed
                     || inner.new.auto_remove && inner.run.is_none() =>
                 {
-                    bounded(&entry, inner.early_waits.len())?;
+                    bounded(&entry, &mut inner.early_waits, |(_, _, socket)| socket)?;
                     inner.early_waits.push((condition, reply, socket));
                     return Ok(());
                 }
@@ -92,7 +93,11 @@ impl Containers {
     ) {
         let containers = self.clone();
         tokio::spawn(async move {
-            if let Ok(status) = containers.wait(&id, condition).await {
+            let waited = tokio::select! {
+                waited = containers.wait(&id, condition) => waited,
+                () = leaving(&socket) => return,
+            };
+            if let Ok(status) = waited {
                 answer(socket, &reply, status.code);
             }
         });
@@ -120,8 +125,13 @@ impl Containers {
     }
 }
 
-fn bounded(entry: &Entry, count: usize) -> Result<()> {
-    if count < MAX_EARLY_CLIENTS {
+/// Makes sure that there is room for another client that waits for the start;
+/// those that left meanwhile make room.
+fn bounded<T>(entry: &Entry, clients: &mut Vec<T>, socket: impl Fn(&T) -> &OwnedFd) -> Result<()> {
+    if clients.len() >= MAX_EARLY_CLIENTS {
+        clients.retain(|client| !has_left(socket(client)));
+    }
+    if clients.len() < MAX_EARLY_CLIENTS {
         Ok(())
     } else {
         Err(Error::TooMany {
@@ -130,6 +140,28 @@ fn bounded(entry: &Entry, count: usize) -> Result<()> {
             bound: MAX_EARLY_CLIENTS,
         })
     }
+}
+
+/// Whether a client closed its connection. One that only sends no more waits
+/// for the answer.
+fn has_left(socket: &OwnedFd) -> bool {
+    let mut polled = [PollFd::new(socket, PollFlags::empty())];
+    let gone = PollFlags::HUP | PollFlags::ERR;
+    poll(&mut polled, Some(&Timespec::default())).is_ok() && polled[0].revents().intersects(gone)
+}
+
+/// Ends when a client leaves.
+async fn leaving(socket: &OwnedFd) {
+    if let Ok(watched) = socket.try_clone().and_then(carrack_sandbox::watch) {
+        while let Ok(mut ready) = watched.readable().await {
+            if has_left(socket) {
+                return;
+            }
+            ready.clear_ready();
+        }
+    }
+    // It cannot be watched, so it is answered in any case.
+    std::future::pending().await
 }
 
 /// The supervisor that can answer such a wait.
@@ -246,4 +278,90 @@ pub(crate) fn send(entry: &Entry, sender: &Sender, request: &Request) -> Result<
         id: entry.id.clone(),
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::testing::{World, container, until};
+
+    fn pair() -> (UnixStream, OwnedFd) {
+        let (client, socket) = UnixStream::pair().expect("a pair");
+        (client, socket.into())
+    }
+
+    fn reply() -> WaitReply {
+        WaitReply {
+            before: Vec::new(),
+            after: Vec::new(),
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn clients_that_left_before_the_start_make_room() {
+        let Some(world) = World::new("clients_that_left_make_room") else {
+            return;
+        };
+        let new = container();
+        let containers = world.open().await;
+        containers.create(new.clone()).await.expect("create");
+        let attach = async |socket| {
+            let request = AttachRequest::default();
+            containers.attach(&new.id, request, socket).await
+        };
+        let wait = async |socket| {
+            let condition = WaitCondition::NextExit;
+            let handed = containers.hand_over_wait(&new.id, condition, socket, reply());
+            handed.await
+        };
+        let mut clients = Vec::new();
+        for _ in 0..MAX_EARLY_CLIENTS {
+            for kind in 0..2 {
+                let (client, socket) = pair();
+                // Sending no more is not leaving.
+                client.shutdown(std::net::Shutdown::Write).expect("shut");
+                clients.push(client);
+                let kept = match kind {
+                    0 => attach(socket).await,
+                    _ => wait(socket).await,
+                };
+                kept.expect("kept");
+            }
+        }
+        assert!(attach(pair().1).await.is_err());
+        assert!(wait(pair().1).await.is_err());
+        clients.truncate(clients.len() - 2);
+        let (client, socket) = pair();
+        attach(socket).await.expect("room");
+        let (other, socket) = pair();
+        wait(socket).await.expect("room");
+        assert!(attach(pair().1).await.is_err());
+        drop((client, other));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_client_that_leaves_while_it_waits_for_a_removal_is_let_go_of() {
+        let Some(world) = World::new("a_client_that_leaves") else {
+            return;
+        };
+        let new = container();
+        let containers = world.open().await;
+        containers.create(new.clone()).await.expect("create");
+        let (client, socket) = pair();
+        let inode = rustix::fs::fstat(&socket).expect("stat").st_ino;
+        let condition = WaitCondition::Removed;
+        let handed = containers.hand_over_wait(&new.id, condition, socket, reply());
+        handed.await.expect("handed over");
+        drop(client);
+        until("its socket is closed", || !is_open(inode)).await;
+    }
+
+    fn is_open(inode: u64) -> bool {
+        let name = format!("socket:[{inode}]");
+        let descriptors = std::fs::read_dir("/proc/self/fd").expect("descriptors");
+        let mut links = descriptors.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+        links.any(|link| link.as_os_str() == name.as_str())
+    }
 }

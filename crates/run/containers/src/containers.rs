@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use carrack_network::{Endpoint, Networks};
@@ -14,6 +14,7 @@ use tokio::sync::broadcast;
 
 use crate::entry::{Entry, Progress};
 use crate::record::{RECORD_VERSION, Record};
+use crate::recover::Found;
 use crate::{
     ContainerEvent, ContainerEventKind, ContainerId, Error, ExitStatus, NewContainer, Result,
     State, WaitCondition,
@@ -38,6 +39,9 @@ pub struct ContainersConfig {
     pub seccomp: Cache,
     /// How control groups look on this host.
     pub cgroups: carrack_cgroup::Hierarchies,
+    /// `RLIMIT_NOFILE` of containers that ask for none, soft and hard; without
+    /// it they inherit the daemon's.
+    pub open_files: Option<(u64, u64)>,
 }
 
 /// All containers of one daemon; cheap to clone.
@@ -50,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) execs: RwLock<HashMap<String, ContainerId>>,
     pub(crate) events: broadcast::Sender<ContainerEvent>,
     pub(crate) available_capabilities: u64,
+    /// See [`Containers::resume`].
+    pub(crate) found: Mutex<Found>,
 }
 
 /// A container as it is at one moment.
@@ -79,6 +85,7 @@ impl Containers {
             execs: RwLock::default(),
             events: broadcast::Sender::new(EVENT_BACKLOG),
             available_capabilities: capability::available(),
+            found: Mutex::default(),
         }))
     }
 

@@ -11,9 +11,11 @@ use carrack_runtime::plan::Failure;
 use carrack_sandbox::{SandboxId, Sender};
 use tokio::sync::{oneshot, watch};
 
+use rustix::fs::OFlags;
+
 use crate::{
-    AttachRequest, ContainerId, ExecRequest, ExecState, NewContainer, Phase, State, WaitCondition,
-    WaitReply,
+    AttachRequest, ContainerId, Error, ExecRequest, ExecState, NewContainer, Phase, Result, State,
+    WaitCondition, WaitReply, first_process,
 };
 
 /// One container. Its mutex is held for moments and never across an await;
@@ -23,7 +25,7 @@ pub(crate) struct Entry {
     pub(crate) id: ContainerId,
     pub(crate) directory: PathBuf,
     pub(crate) created_at: SystemTime,
-    pub(crate) operation: tokio::sync::Mutex<()>,
+    pub(crate) operation: Arc<tokio::sync::Mutex<()>>,
     /// Counts what waiters look at: see [`Progress`].
     pub(crate) progress: watch::Sender<Progress>,
     inner: Mutex<Inner>,
@@ -49,8 +51,12 @@ pub(crate) struct Inner {
     pub(crate) new: Arc<NewContainer>,
     pub(crate) state: State,
     pub(crate) run: Option<Run>,
+    /// The last end could not be recorded, so `run.json` stays.
+    pub(crate) end_unrecorded: bool,
     /// Somebody asked for the end that comes.
     pub(crate) end_requested: bool,
+    /// Signals meant to end it, over all runs.
+    pub(crate) deadly_signals: u64,
     /// Clients that came before the start.
     pub(crate) early_attaches: Vec<(AttachRequest, OwnedFd)>,
     pub(crate) early_waits: Vec<(WaitCondition, WaitReply, OwnedFd)>,
@@ -79,7 +85,7 @@ pub(crate) struct Exec {
     pub(crate) request: Arc<ExecRequest>,
     pub(crate) state: ExecState,
     /// Told how the start went.
-    pub(crate) starting: Option<oneshot::Sender<Result<u32, Failure>>>,
+    pub(crate) starting: Option<oneshot::Sender<std::result::Result<u32, Failure>>>,
     /// When it was made, to drop the oldest ones first.
     pub(crate) serial: u64,
 }
@@ -101,13 +107,15 @@ impl Entry {
             id: new.id.clone(),
             directory,
             created_at,
-            operation: tokio::sync::Mutex::new(()),
+            operation: Arc::default(),
             progress: watch::Sender::new(progress),
             inner: Mutex::new(Inner {
                 new: Arc::new(new),
                 state,
                 run: None,
+                end_unrecorded: false,
                 end_requested: false,
+                deadly_signals: 0,
                 early_attaches: Vec::new(),
                 early_waits: Vec::new(),
                 execs: HashMap::new(),
@@ -125,6 +133,28 @@ impl Entry {
     /// The supervisor of the current run.
     pub(crate) fn sender(&self) -> Option<Arc<Sender>> {
         self.lock().run.as_ref().map(|run| Arc::clone(&run.sender))
+    }
+
+    /// Opens `/proc/PID/NAME` of the process that runs.
+    pub(crate) fn open_of_first_process(&self, name: &str, flags: OFlags) -> Result<OwnedFd> {
+        let (pid, supervisor) = {
+            let inner = self.lock();
+            let run = inner.run.as_ref().filter(|_| inner.state.pid != 0);
+            let run = run.ok_or_else(|| Error::NotRunning(self.id.clone()))?;
+            (inner.state.pid, run.supervisor_pid)
+        };
+        first_process::open(pid, supervisor, name, flags).map_err(|error| {
+            if error.raw_os_error() == Some(libc::ESRCH) {
+                Error::NotRunning(self.id.clone())
+            } else {
+                Error::file("open", &first_process::path(pid, name), error)
+            }
+        })
+    }
+
+    /// Whether a process runs, frozen or not.
+    pub(crate) fn is_active(&self) -> bool {
+        matches!(self.phase(), Phase::Running | Phase::Paused)
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use carrack_runtime::plan::CgroupNamespace;
 use carrack_runtime::planner::{Context, UserNamespace, process_plan};
+use carrack_sandbox::Sender;
 use carrack_supervision::{Request, Target};
 use tokio::sync::oneshot;
 
 use crate::attach::{attach_message, send};
-use crate::entry::Exec;
+use crate::entry::{Entry, Exec, Inner};
+use crate::run::LOST_CODE;
 use crate::{
-    AttachRequest, ContainerId, Containers, Error, ExecRequest, ExecState, Phase, Result,
-    SeccompRequest, spec,
+    AttachRequest, ContainerId, Containers, Error, ExecRequest, ExecState, NewContainer, Phase,
+    Result, SeccompRequest, spec,
 };
 
 /// Execs of one container on record; beyond, the oldest that ended go.
@@ -52,12 +54,7 @@ impl Containers {
             } else {
                 None
             };
-            let serial = inner
-                .execs
-                .values()
-                .map(|e| e.serial + 1)
-                .max()
-                .unwrap_or(0);
+            let serial = next_serial(&inner);
             inner.execs.insert(
                 exec.clone(),
                 Exec {
@@ -164,6 +161,31 @@ impl Containers {
             found.starting = Some(tell);
             (Arc::clone(&found.request), new, sender, started)
         };
+        let sent = self.send_exec(exec, &entry, &new, &request, &sender, attach);
+        if let Err(error) = sent {
+            if let Some(found) = entry.lock().execs.get_mut(exec) {
+                found.starting = None;
+                found.state.exit_code = Some(error.exit_code());
+            }
+            return Err(error);
+        }
+        match started.await {
+            Ok(Ok(_pid)) => Ok(()),
+            Ok(Err(failure)) => Err(Error::Exec(failure)),
+            Err(_) => Err(Error::SupervisorLost(id)),
+        }
+    }
+
+    /// Plans an exec and asks the supervisor to start it.
+    fn send_exec(
+        &self,
+        exec: &str,
+        entry: &Entry,
+        new: &NewContainer,
+        request: &ExecRequest,
+        sender: &Sender,
+        attach: Option<(AttachRequest, OwnedFd)>,
+    ) -> Result<()> {
         let terminal = request.process.terminal;
         let mut process = request.process.clone();
         if process.capabilities.is_none() {
@@ -180,7 +202,7 @@ impl Containers {
         };
         let context = Context {
             available_capabilities: self.0.available_capabilities,
-            seccomp: spec::seccomp(&self.0, &new, &filter)?,
+            seccomp: spec::seccomp(&self.0, new, &filter)?,
             user: Some(spec::user(&request.user)),
             cgroup: carrack_runtime::planner::CgroupView::V2(String::new()),
             cgroup_namespace: CgroupNamespace::Keep,
@@ -190,7 +212,11 @@ impl Containers {
         let mut plan = process_plan(&process, &context)?;
         plan.null_stdin = !request.open_stdin && !terminal;
         plan.limits = match &new.spec.process {
-            Some(own) => process_plan(own, &context)?.limits,
+            Some(own) => {
+                let mut own = own.clone();
+                spec::limit_open_files(&mut own, self.0.config.open_files);
+                process_plan(&own, &context)?.limits
+            }
             None => Vec::new(),
         };
         let (attach, socket) = match attach {
@@ -208,14 +234,9 @@ impl Containers {
         sender
             .send(&message, &descriptors)
             .map_err(|source| Error::Link {
-                id: id.clone(),
+                id: entry.id.clone(),
                 source,
-            })?;
-        match started.await {
-            Ok(Ok(_pid)) => Ok(()),
-            Ok(Err(failure)) => Err(Error::Exec(failure)),
-            Err(_) => Err(Error::SupervisorLost(id)),
-        }
+            })
     }
 
     /// Changes the size of an exec's terminal.
@@ -242,6 +263,51 @@ impl Containers {
         )
     }
 
+    /// Brings what is known of a container's execs together with those that
+    /// its supervisor says run, after a time without a connection.
+    ///
+    /// One that runs and is not known was started through an earlier daemon:
+    /// its client will ask for its code. One that is known and does not run
+    /// ended unheard.
+    pub(crate) fn settle_execs(&self, entry: &Entry, running: &[(String, u32)]) {
+        let mut inner = entry.lock();
+        for (id, exec) in &mut inner.execs {
+            if exec.state.running && !running.iter().any(|(other, _)| other == id) {
+                exec.state.running = false;
+                exec.state.pid = 0;
+                exec.state.exit_code.get_or_insert(LOST_CODE);
+            }
+        }
+        let mut serial = next_serial(&inner);
+        for (id, pid) in running {
+            let found = inner.execs.entry(id.clone()).or_insert_with(|| {
+                serial += 1;
+                Exec {
+                    request: Arc::new(ExecRequest::default()),
+                    state: ExecState::default(),
+                    starting: None,
+                    serial,
+                }
+            });
+            found.state.started = true;
+            found.state.running = true;
+            found.state.pid = *pid;
+            if let Some(tell) = found.starting.take() {
+                // The client may be gone; the exec runs all the same.
+                let _gone = tell.send(Ok(*pid));
+            }
+        }
+        for exec in inner.execs.values_mut() {
+            // Whether these start is told later or never: nobody waits for it.
+            exec.starting = None;
+        }
+        drop(inner);
+        let mut execs = self.0.execs.write().unwrap_or_else(PoisonError::into_inner);
+        for (id, _) in running {
+            execs.insert(id.clone(), entry.id.clone());
+        }
+    }
+
     /// Forgets the execs of a container.
     pub(crate) fn forget_execs(&self, execs: impl IntoIterator<Item = String>) {
         let mut known = self.0.execs.write().unwrap_or_else(PoisonError::into_inner);
@@ -249,4 +315,9 @@ impl Containers {
             known.remove(&exec);
         }
     }
+}
+
+fn next_serial(inner: &Inner) -> u64 {
+    let serials = inner.execs.values().map(|exec| exec.serial + 1);
+    serials.max().unwrap_or(0)
 }

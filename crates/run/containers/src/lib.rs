@@ -24,19 +24,26 @@ mod entry;
 mod error;
 mod etc_files;
 mod exec;
+mod first_process;
 mod in_place;
 mod log_files;
+mod log_reader;
 mod log_stream;
 mod measure;
 mod model;
 mod record;
 mod recover;
+mod rejoin;
 mod remove;
 mod rootfs;
 mod run;
 mod shelf;
 mod spec;
 mod start;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use containers::{Containers, ContainersConfig, View};
 pub use error::Error;
@@ -45,7 +52,7 @@ pub use log_stream::{LogEntry, LogQuery, LogSource, LogStream};
 pub use measure::{ContainerStats, InterfaceStats};
 pub use model::*;
 pub use remove::Removal;
-pub use rootfs::Rootfs;
+pub use rootfs::{Rootfs, RootfsAccess};
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -41,17 +42,31 @@ pub(crate) fn decode(line: &[u8]) -> Option<LogEntry> {
     })
 }
 
-/// The log's files, the oldest first.
-pub(crate) fn files(log: &Path) -> Vec<PathBuf> {
-    let mut files = vec![log.to_owned()];
+/// A file of a log.
+pub(crate) struct LogFile {
+    pub(crate) path: PathBuf,
+    /// What stays when it gets another number.
+    pub(crate) inode: u64,
+}
+
+/// The log's files, the oldest first. One that is renamed meanwhile may be
+/// listed by both its names.
+pub(crate) fn files(log: &Path) -> Vec<LogFile> {
+    let found = |path: PathBuf| {
+        let inode = std::fs::metadata(&path).ok()?.ino();
+        Some(LogFile { path, inode })
+    };
+    let mut files = Vec::from_iter(found(log.to_owned()));
+    let mut missing = 0;
     for number in 1..=MAX_FILES {
         let mut name = log.as_os_str().to_owned();
         name.push(format!(".{number}"));
-        let path = PathBuf::from(name);
-        if !path.exists() {
-            break;
+        match found(PathBuf::from(name)) {
+            Some(file) => files.push(file),
+            // While files are renamed, one number after the other is free.
+            None if missing > 0 => break,
+            None => missing += 1,
         }
-        files.push(path);
     }
     files.reverse();
     files
@@ -59,10 +74,10 @@ pub(crate) fn files(log: &Path) -> Vec<PathBuf> {
 
 /// Where to begin for the last `count` records: file and offset. The files are
 /// read backwards, so that a long log costs no more than a short one.
-pub(crate) fn tail_position(files: &[PathBuf], count: u64) -> io::Result<(usize, u64)> {
+pub(crate) fn tail_position(files: &[LogFile], count: u64) -> io::Result<(usize, u64)> {
     let mut missing = count;
-    for (index, path) in files.iter().enumerate().rev() {
-        let mut file = match File::open(path) {
+    for (index, found) in files.iter().enumerate().rev() {
+        let mut file = match File::open(&found.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),

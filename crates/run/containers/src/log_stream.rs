@@ -1,9 +1,6 @@
 //! Reading a container's log, and following it.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,11 +9,9 @@ use rustix::fs::inotify;
 use tokio::io::unix::AsyncFd;
 
 use crate::entry::Entry;
-use crate::log_files::{self, MAX_RECORD_BYTES};
+use crate::log_reader::Reader;
 use crate::{ContainerId, Containers, Error, LogPolicy, Result};
 
-/// Records read in one step of the blocking side.
-const BATCH: usize = 256;
 /// Looks again after this time even if no change was told.
 const SAFETY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -66,29 +61,15 @@ pub struct LogStream {
     watch: Option<AsyncFd<rustix::fd::OwnedFd>>,
 }
 
-/// The blocking side: position in the files.
-struct Reader {
-    log: PathBuf,
-    file: Option<BufReader<File>>,
-    inode: u64,
-    older: Vec<PathBuf>,
-    partial: Vec<u8>,
-}
-
 impl Containers {
     /// Reads a container's log.
     pub fn logs(&self, id: &ContainerId, query: LogQuery) -> Result<LogStream> {
         let entry = self.entry(id)?;
         let none = matches!(entry.lock().new.log, LogPolicy::None);
         let log = entry.directory.join(crate::containers::log_name(id));
-        let reader = if none {
-            None
-        } else {
-            Some(
-                Reader::open(log, query.tail)
-                    .map_err(|source| Error::file("read the log in", &entry.directory, source))?,
-            )
-        };
+        // Watched before it is opened, which the first read does: nothing is
+        // missed in between.
+        let reader = (!none).then(|| Reader::new(log, query.tail));
         let watch = if query.follow && reader.is_some() {
             watch_directory(&entry.directory).ok()
         } else {
@@ -200,78 +181,5 @@ impl LogStream {
             _ = progress.changed() => {}
             () = tokio::time::sleep(SAFETY_INTERVAL) => {}
         }
-    }
-}
-
-impl Reader {
-    fn open(log: PathBuf, tail: Option<u64>) -> io::Result<Self> {
-        let files = log_files::files(&log);
-        let (index, offset) = match tail {
-            Some(count) => log_files::tail_position(&files, count)?,
-            None => (0, 0),
-        };
-        let mut reader = Self {
-            log,
-            file: None,
-            inode: 0,
-            older: files[index + 1..].iter().rev().cloned().collect(),
-            partial: Vec::new(),
-        };
-        reader.open_file(&files[index], offset)?;
-        Ok(reader)
-    }
-
-    /// Opens a file; one that does not exist yet is tried again later.
-    fn open_file(&mut self, path: &PathBuf, offset: u64) -> io::Result<()> {
-        match File::open(path) {
-            Ok(mut file) => {
-                self.inode = file.metadata()?.ino();
-                file.seek(SeekFrom::Start(offset))?;
-                self.file = Some(BufReader::new(file));
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn read_batch(&mut self) -> io::Result<Vec<LogEntry>> {
-        let mut batch = Vec::new();
-        while batch.len() < BATCH {
-            if self.file.is_none() {
-                let log = self.log.clone();
-                self.open_file(&log, 0)?;
-            }
-            let Some(file) = &mut self.file else {
-                break;
-            };
-            let count = file.read_until(b'\n', &mut self.partial)?;
-            if self.partial.last() == Some(&b'\n') {
-                batch.extend(log_files::decode(&self.partial));
-                self.partial.clear();
-            } else if self.partial.len() > MAX_RECORD_BYTES {
-                self.partial.clear();
-            } else if count == 0 && !self.next_file()? {
-                break;
-            }
-        }
-        Ok(batch)
-    }
-
-    /// Goes on with the next file, if this one is over: there is a newer one,
-    /// or it was rotated away.
-    fn next_file(&mut self) -> io::Result<bool> {
-        if let Some(next) = self.older.pop() {
-            self.partial.clear();
-            self.open_file(&next, 0)?;
-            return Ok(true);
-        }
-        let rotated = std::fs::metadata(&self.log).is_ok_and(|now| now.ino() != self.inode);
-        if rotated {
-            self.partial.clear();
-            let log = self.log.clone();
-            self.open_file(&log, 0)?;
-        }
-        Ok(rotated)
     }
 }

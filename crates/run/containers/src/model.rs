@@ -330,7 +330,7 @@ pub struct AttachRequest {
 }
 
 /// A process added to a running container.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ExecRequest {
     /// `args`, `env`, `cwd`, `capabilities`, `terminal`, `consoleSize`,
     /// `noNewPrivileges`; the rest follows from the container.

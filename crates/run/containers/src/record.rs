@@ -2,8 +2,9 @@
 //!
 //! `shelf` says where its record is kept. `containers/<id>/run.json` is written
 //! at each start, before the program may run, and removed after its end is on
-//! record: it is not synced, since only a daemon that died needs it, and a
-//! machine that died has nothing running.
+//! record. Neither is synced, since only a daemon that died needs it, and a
+//! machine that died has nothing running: so after a power cut it may be empty,
+//! missing, or there although it was removed.
 
 use std::io::Write;
 use std::path::Path;
@@ -53,10 +54,18 @@ impl RunRecord {
             .map_err(|source| Error::file("write", &path, source))
     }
 
-    /// The last run that was begun and whose end is not on record.
+    /// The last run that was begun.
     pub(crate) fn read(directory: &Path) -> Option<Self> {
         let bytes = std::fs::read(directory.join(RUN_FILE)).ok()?;
         serde_json::from_slice(&bytes).ok()
+    }
+
+    /// When the last run was begun, if its end may not be on record; also of
+    /// a file that a power cut left empty.
+    pub(crate) fn written_at(directory: &Path) -> Option<SystemTime> {
+        std::fs::metadata(directory.join(RUN_FILE))
+            .and_then(|metadata| metadata.modified())
+            .ok()
     }
 
     pub(crate) fn remove(directory: &Path) {

@@ -2,23 +2,27 @@
 //! ports are brought together, and what nobody owns is dropped.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use carrack_sandbox::{Adopted, SandboxId};
+use carrack_sandbox::{Adopted, Link, SandboxId};
 use carrack_supervision::RunState;
+use rustix::fs::OFlags;
 
 use crate::containers::ContainersConfig;
 use crate::entry::{Entry, Run};
 use crate::record::{Record, RunRecord};
 use crate::remove::{TRASH, delete_in_background};
-use crate::{ContainerId, Containers, Error, Phase, Result, run};
+use crate::{ContainerId, Containers, Error, Phase, Result, State, first_process, run};
 
 /// Exit code of a container that was running when the machine died.
 const MACHINE_DIED_CODE: i32 = 255;
 
 impl Containers {
-    /// Opens the containers of a data root and takes over those that run.
+    /// Opens the containers of a data root and finds those that run.
+    ///
+    /// Nothing is told of them before [`Containers::resume`], so that owners
+    /// can read what is there and listen first.
     pub async fn open(config: ContainersConfig) -> Result<Self> {
         std::fs::create_dir_all(&config.directory)
             .map_err(|source| Error::file("make", &config.directory, source))?;
@@ -45,13 +49,37 @@ impl Containers {
         }
         containers.restore_network()?;
         containers.clean(supervisors.into_values().chain(parked));
+        let mut gone = Vec::new();
         for entry in ended {
-            containers.settle_ended(&entry).await;
+            if containers.settle_ended(&entry).await {
+                gone.push(entry);
+            }
         }
-        for (entry, link) in followed {
-            run::follow(containers.clone(), entry, link);
-        }
+        *containers.lock_found() = Found {
+            running: followed,
+            gone,
+        };
         Ok(containers)
+    }
+
+    /// Follows the containers that [`Containers::open`] found, and removes
+    /// those that went away with their end. To be called once, inside the
+    /// runtime, when owners listen to [`Containers::subscribe`]: what happened
+    /// while no daemon looked is told from here on.
+    pub fn resume(&self) {
+        let Found { running, gone } = std::mem::take(&mut *self.lock_found());
+        for entry in gone {
+            self.remove_ended(&entry);
+            let containers = self.clone();
+            tokio::spawn(async move { containers.delete_files(&entry).await });
+        }
+        for (entry, link) in running {
+            run::follow(self.clone(), entry, link);
+        }
+    }
+
+    fn lock_found(&self) -> MutexGuard<'_, Found> {
+        self.0.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn insert(&self, record: Record) -> Arc<Entry> {
@@ -73,11 +101,7 @@ impl Containers {
     }
 
     /// A container whose supervisor lives.
-    fn take_over(
-        &self,
-        entry: &Arc<Entry>,
-        adopted: Adopted,
-    ) -> (Arc<Entry>, carrack_sandbox::Link) {
+    fn take_over(&self, entry: &Arc<Entry>, adopted: Adopted) -> (Arc<Entry>, Link) {
         let record = RunRecord::read(&entry.directory);
         let Adopted {
             id,
@@ -102,9 +126,7 @@ impl Containers {
             RunState::Fresh => (0, 0),
         };
         let leaf = self.0.config.sandboxes.leaf(&id).ok();
-        let netns = std::fs::File::open(format!("/proc/{pid}/ns/net"))
-            .ok()
-            .map(Into::into);
+        let netns = first_process::open(pid, supervisor_pid, "ns/net", OFlags::RDONLY).ok();
         let has_own_network = record.as_ref().is_some_and(|r| r.endpoint.is_some());
         if let Ok(sender) = link.sender() {
             let mut inner = entry.lock();
@@ -130,6 +152,7 @@ impl Containers {
                 oom_before: 0,
             });
         }
+        self.settle_execs(entry, &hello.execs);
         entry.progress.send_modify(|p| {
             p.active = true;
             p.mounted = true;
@@ -197,9 +220,12 @@ impl Containers {
     }
 
     /// A container without a supervisor: it ended, or ended with the machine.
-    async fn settle_ended(&self, entry: &Arc<Entry>) {
-        let was_running = RunRecord::read(&entry.directory).is_some();
+    /// Whether it goes away with that.
+    async fn settle_ended(&self, entry: &Arc<Entry>) -> bool {
+        let begun_at = RunRecord::written_at(&entry.directory);
+        let was_running = was_running(&entry.lock().state, begun_at);
         crate::start::unmount_shared_memory(&entry.directory);
+        let mut recorded = true;
         if was_running {
             {
                 let mut inner = entry.lock();
@@ -213,21 +239,70 @@ impl Containers {
             }
             if let Err(error) = self.record_now(entry).await {
                 tracing::error!(container = %entry.id, %error, "record the end");
+                recorded = false;
             }
-            RunRecord::remove(&entry.directory);
             entry.progress.send_modify(|p| {
                 p.active = false;
                 p.ended += 1;
                 p.code = MACHINE_DIED_CODE;
             });
         }
-        let gone_with_end = {
-            let inner = entry.lock();
-            inner.new.auto_remove && (was_running || inner.state.started_at.is_some())
-        };
-        if gone_with_end {
-            self.remove_ended(entry);
-            self.delete_files(entry).await;
+        if recorded {
+            RunRecord::remove(&entry.directory);
         }
+        let inner = entry.lock();
+        inner.new.auto_remove && (was_running || inner.state.started_at.is_some())
+    }
+}
+
+/// What [`Containers::open`] found and nobody was told of yet.
+#[derive(Default)]
+pub(crate) struct Found {
+    running: Vec<(Arc<Entry>, Link)>,
+    /// Throw-away ones that ended.
+    gone: Vec<Arc<Entry>>,
+}
+
+/// Whether a run was under way whose supervisor is gone: its end is not on
+/// record. `begun_at` is when the file that speaks of it was written, which
+/// may be missing or come back after a power cut.
+fn was_running(state: &State, begun_at: Option<SystemTime>) -> bool {
+    match state.phase {
+        Phase::Running | Phase::Paused => true,
+        Phase::Exited => {
+            begun_at.is_some_and(|begun| state.finished_at.is_none_or(|ended| ended < begun))
+        }
+        Phase::Created | Phase::Removing | Phase::Dead => begun_at.is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_run_without_a_supervisor_counts_unless_its_end_is_on_record() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let check = |phase, finished: Option<u64>, begun: Option<u64>, expected| {
+            let state = State {
+                phase,
+                finished_at: finished.map(at),
+                ..State::default()
+            };
+            let found = was_running(&state, begun.map(at));
+            assert_eq!(found, expected, "{phase:?} {finished:?} {begun:?}");
+        };
+        check(Phase::Created, None, None, false);
+        check(Phase::Created, None, Some(5), true);
+        // The file was lost with the power.
+        check(Phase::Running, None, None, true);
+        check(Phase::Paused, Some(3), None, true);
+        check(Phase::Exited, Some(7), None, false);
+        // The file came back with it.
+        check(Phase::Exited, Some(7), Some(5), false);
+        // A second run, whose end could not be recorded.
+        check(Phase::Exited, Some(7), Some(9), true);
     }
 }

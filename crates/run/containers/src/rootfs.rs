@@ -10,6 +10,7 @@ use carrack_snapshots::overlay::{Durability, OverlaySpec, Writable};
 use carrack_sys::mount::MountAttributes;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
+use tokio::sync::OwnedMutexGuard;
 
 use crate::containers::Shared;
 use crate::entry::Entry;
@@ -22,16 +23,37 @@ const MOUNTPOINT: &str = "mnt";
 
 /// A container's root as the container sees it, held open.
 #[derive(Debug)]
-pub struct Rootfs(OwnedFd);
+pub struct Rootfs {
+    root: OwnedFd,
+    /// Who writes keeps the container from being started, paused and removed;
+    /// let go of after the root.
+    _turn: Option<OwnedMutexGuard<()>>,
+}
 
 impl AsFd for Rootfs {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.root.as_fd()
     }
 }
 
+/// What a root is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RootfsAccess {
+    /// Reading. The container may be started meanwhile; what is read is then
+    /// from before or after each change.
+    Read,
+    /// Writing. It waits for whatever the container is doing, and a start
+    /// waits for it: until the [`Rootfs`] is dropped.
+    Write,
+}
+
 /// A detached mount of a container's root.
-pub(crate) fn mount(shared: &Shared, directory: &Path, new: &NewContainer) -> Result<OwnedFd> {
+pub(crate) fn mount(
+    shared: &Shared,
+    directory: &Path,
+    new: &NewContainer,
+    access: RootfsAccess,
+) -> Result<OwnedFd> {
     let upper = directory.join(UPPER);
     let work = directory.join(WORK);
     let made = make_directory(&upper)?;
@@ -40,7 +62,11 @@ pub(crate) fn mount(shared: &Shared, directory: &Path, new: &NewContainer) -> Re
     if new.owner == Owner::Docker && made == Made::Now {
         mark_as_docker(&upper)?;
     }
-    let mut lowers: Vec<PathBuf> = Vec::with_capacity(new.rootfs.chain.len());
+    let mut lowers: Vec<PathBuf> = Vec::with_capacity(new.rootfs.chain.len() + 1);
+    if access == RootfsAccess::Read {
+        // Without a work directory, which may serve one mount at a time.
+        lowers.push(upper.clone());
+    }
     for chain in new.rootfs.chain.iter().rev() {
         lowers.push(shared.config.snapshots.layer_path(chain));
         if shared
@@ -54,7 +80,7 @@ pub(crate) fn mount(shared: &Shared, directory: &Path, new: &NewContainer) -> Re
     }
     let spec = OverlaySpec {
         lowers,
-        writable: Some(Writable {
+        writable: (access == RootfsAccess::Write).then_some(Writable {
             upper,
             work,
             durability: if new.auto_remove {
@@ -124,57 +150,63 @@ impl Containers {
     /// A container's root as the container sees it: with its volumes and, while
     /// it runs, with all that it mounted. Paths below must be resolved with
     /// `RESOLVE_IN_ROOT`.
-    pub async fn rootfs(&self, id: &ContainerId) -> Result<Rootfs> {
+    pub async fn rootfs(&self, id: &ContainerId, access: RootfsAccess) -> Result<Rootfs> {
         let entry = self.entry(id)?;
-        let pid = entry.lock().state.pid;
+        let turn = match access {
+            RootfsAccess::Read => None,
+            RootfsAccess::Write => {
+                let turn = Arc::clone(&entry.operation).lock_owned().await;
+                if entry.progress.borrow().removed {
+                    return Err(Error::NotFound(id.to_string()));
+                }
+                let is_stopped = entry.lock().state.pid == 0;
+                if is_stopped {
+                    self.await_unmounted(&entry).await;
+                    if entry.progress.borrow().mounted {
+                        return Err(rootfs_error(id, "the last run's root is still mounted"));
+                    }
+                }
+                Some(turn)
+            }
+        };
         let shared = Arc::clone(&self.0);
         tokio::task::spawn_blocking(move || {
-            if pid != 0 {
-                open_running(&entry, pid)
+            let is_running = entry.lock().state.pid != 0;
+            let root = if is_running {
+                // Through its first process.
+                entry.open_of_first_process("root", OFlags::DIRECTORY | OFlags::PATH)
             } else {
-                open_stopped(&shared, &entry)
-            }
+                open_stopped(&shared, &entry, access)
+            };
+            Ok(Rootfs {
+                root: root?,
+                _turn: turn,
+            })
         })
         .await?
-    }
-}
-
-/// The root of a running container, through its first process.
-fn open_running(entry: &Entry, pid: u32) -> Result<Rootfs> {
-    let path = PathBuf::from(format!("/proc/{pid}/root"));
-    let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
-    let root = rustix::fs::open(&path, flags, Mode::empty())
-        .map_err(|errno| Error::file("open", &path, errno.into()))?;
-    // The process may have ended and its id been taken by another meanwhile.
-    if entry.lock().state.pid == pid {
-        Ok(Rootfs(root))
-    } else {
-        Err(Error::NotRunning(entry.id.clone()))
     }
 }
 
 /// The root of a stopped container with its binds and volumes, put together in
 /// a mount namespace of its own that ends with the thread; what is returned is
 /// a detached copy of the whole tree.
-fn open_stopped(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<Rootfs> {
+fn open_stopped(shared: &Arc<Shared>, entry: &Arc<Entry>, access: RootfsAccess) -> Result<OwnedFd> {
     let new = Arc::clone(&entry.lock().new);
-    let root = mount(shared, &entry.directory, &new)?;
+    let root = mount(shared, &entry.directory, &new, access)?;
     let id = new.id.clone();
     let thread = std::thread::Builder::new()
         .name("rootfs".to_owned())
-        .spawn(move || assemble(&root, &new))
+        .spawn(move || assemble(&root, &new, access))
         .map_err(|error| rootfs_error(&id, error))?;
     match thread.join() {
-        Ok(assembled) => assembled
-            .map(Rootfs)
-            .map_err(|error| rootfs_error(&id, error)),
+        Ok(assembled) => assembled.map_err(|error| rootfs_error(&id, error)),
         Err(_) => Err(Error::Internal(
             "putting a root together panicked".to_owned(),
         )),
     }
 }
 
-fn assemble(root: &OwnedFd, new: &NewContainer) -> std::io::Result<OwnedFd> {
+fn assemble(root: &OwnedFd, new: &NewContainer, access: RootfsAccess) -> std::io::Result<OwnedFd> {
     carrack_sys::process::unshare(libc::CLONE_NEWNS as u64)?;
     rustix::mount::mount_change(
         "/",
@@ -192,7 +224,7 @@ fn assemble(root: &OwnedFd, new: &NewContainer) -> std::io::Result<OwnedFd> {
         // A bind whose source or target is missing shows nothing, as the
         // container's next start would fail over it.
         if mount.kind.as_deref() == Some("bind") {
-            let _not_there = attach_bind(root, mount);
+            let _not_there = attach_bind(root, mount, access);
         }
     }
     Ok(rustix::mount::open_tree(
@@ -205,20 +237,22 @@ fn assemble(root: &OwnedFd, new: &NewContainer) -> std::io::Result<OwnedFd> {
     )?)
 }
 
-fn attach_bind(root: &OwnedFd, mount: &Mount) -> std::io::Result<()> {
-    let readonly = mount.options.iter().any(|o| o == "ro");
+fn attach_bind(root: &OwnedFd, mount: &Mount, access: RootfsAccess) -> std::io::Result<()> {
+    let has = |option: &str| mount.options.iter().any(|other| other == option);
+    let read_only = |yes| MountAttributes {
+        set: if yes {
+            carrack_sys::mount::ATTR_RDONLY
+        } else {
+            0
+        },
+        ..MountAttributes::default()
+    };
     let request = SourceRequest::Bind(BindRequest {
         path: mount.source.clone().unwrap_or_default(),
-        recursive: true,
-        attributes: MountAttributes {
-            set: if readonly {
-                carrack_sys::mount::ATTR_RDONLY
-            } else {
-                0
-            },
-            ..MountAttributes::default()
-        },
-        attributes_below: MountAttributes::default(),
+        recursive: !has("bind"),
+        attributes: read_only(has("ro")),
+        // What is mounted below counts too: it is the host's as well.
+        attributes_below: read_only(has("rro") || access == RootfsAccess::Read),
         id_map: None,
     });
     let source = carrack_runtime::sources::open_all(std::slice::from_ref(&request))

@@ -11,12 +11,12 @@ use crate::entry::{Entry, Run};
 use crate::record::RunRecord;
 use carrack_telemetry::PathTrace;
 
-use crate::{ContainerEventKind, Containers, Phase, answer, start};
+use crate::{ContainerEventKind, Containers, Phase, answer, rejoin, start};
 
 /// How long a supervisor may take to unmount the root after its release.
 const UNMOUNT_BOUND: Duration = Duration::from_secs(60);
 /// Exit code of a container whose supervisor was lost: SIGKILL's.
-const LOST_CODE: i32 = 137;
+pub(crate) const LOST_CODE: i32 = 137;
 
 /// Unix nanoseconds as a moment.
 pub(crate) fn time(at_ns: u64) -> SystemTime {
@@ -37,6 +37,10 @@ async fn until_end(containers: &Containers, entry: &Arc<Entry>, mut link: Link) 
             }
             LinkEvent::Event(event) => handle(containers, entry, event),
             LinkEvent::Closed => {
+                if let Some(again) = rejoin::rejoin(containers, entry).await {
+                    link = again;
+                    continue;
+                }
                 tracing::warn!(container = %entry.id, "supervisor lost");
                 lost(containers, entry).await;
                 break;
@@ -142,6 +146,7 @@ async fn ended(
     // daemon removes it when it finds it ended.
     if !auto_remove && let Err(error) = containers.record_now(entry).await {
         tracing::error!(container = %entry.id, %error, "record the end");
+        entry.lock().end_unrecorded = true;
     }
     trace.mark("record");
     take_back_ports(containers, entry);
@@ -217,7 +222,9 @@ pub(crate) async fn release(containers: &Containers, entry: &Arc<Entry>, mut lin
         containers.remove_ended(entry);
     }
     let run = entry.lock().run.take();
-    RunRecord::remove(&entry.directory);
+    if !std::mem::take(&mut entry.lock().end_unrecorded) {
+        RunRecord::remove(&entry.directory);
+    }
     let _lost = link.send(&Request::Release, &[]);
     let unmounted = async {
         while !matches!(

@@ -81,13 +81,7 @@ impl Containers {
     /// Takes a record away; it does not come back after this returns.
     pub(crate) async fn delete_record(&self, id: &ContainerId, keeping: Keeping) -> Result<()> {
         if keeping == Keeping::WithTheMachine {
-            let path = self.0.config.directory.join(id.as_str()).join(RECORD_FILE);
-            return match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    Err(Error::file("delete", &path, error))
-                }
-                _ => Ok(()),
-            };
+            return self.delete_record_file(id);
         }
         let key = record::key(id);
         let (done, answer) = oneshot::channel();
@@ -101,6 +95,18 @@ impl Containers {
             },
         );
         settle(answer.await)
+    }
+
+    /// Takes the record of a throw-away container away; one call of the
+    /// kernel.
+    pub(crate) fn delete_record_file(&self, id: &ContainerId) -> Result<()> {
+        let path = self.0.config.directory.join(id.as_str()).join(RECORD_FILE);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::file("delete", &path, error))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

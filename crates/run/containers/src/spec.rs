@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use carrack_cgroup::{LeafLocation, Version};
-use carrack_oci::runtime::{Mount, Spec};
+use carrack_oci::runtime::{Mount, Process, Rlimit, Spec};
 use carrack_runtime::plan::{CgroupNamespace, FirstProcess, SeccompPlan, UserPlan};
 use carrack_runtime::planner::{CgroupView, Context, UserNamespace};
 use carrack_seccomp::{CapabilitySet, ProfileSource};
@@ -25,14 +25,18 @@ pub(crate) enum SharedMemory {
     Absent,
 }
 
-/// The spec with what this crate adds: files of `/etc` and `/dev/shm`.
+/// The spec with what this crate adds: files of `/etc`, `/dev/shm` and limits.
 pub(crate) fn complete(
+    shared: &Shared,
     new: &NewContainer,
     directory: &Path,
     etc_directory: &Path,
     shared_memory: &SharedMemory,
 ) -> Spec {
     let mut spec = new.spec.clone();
+    if let Some(process) = &mut spec.process {
+        limit_open_files(process, shared.config.open_files);
+    }
     let mut added = Vec::new();
     let taken = |spec: &Spec, target: &str| {
         spec.mounts
@@ -60,6 +64,22 @@ pub(crate) fn complete(
         .unwrap_or(spec.mounts.len());
     spec.mounts.splice(position..position, added);
     spec
+}
+
+/// Gives a process the limit of open files that the daemon was started with,
+/// unless it asks for one itself: the daemon's own may be another by now.
+pub(crate) fn limit_open_files(process: &mut Process, limit: Option<(u64, u64)>) {
+    const OPEN_FILES: &str = "RLIMIT_NOFILE";
+    let asked = process.rlimits.iter().any(|own| own.kind == OPEN_FILES);
+    if let Some((soft, hard)) = limit
+        && !asked
+    {
+        process.rlimits.push(Rlimit {
+            kind: OPEN_FILES.to_owned(),
+            soft,
+            hard,
+        });
+    }
 }
 
 fn shared_memory_mount(size_bytes: u64, shared_memory: &SharedMemory) -> Option<Mount> {
@@ -206,4 +226,27 @@ pub(crate) fn shared_memory(
         IpcMode::Shareable => SharedMemory::Bind(own.display().to_string()),
         IpcMode::Container(id) => SharedMemory::Bind(other(id)?.display().to_string()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_open_files_is_what_was_asked_for_or_the_daemons_first() {
+        let check = |asked: Option<(u64, u64)>, given, expected: &[(u64, u64)]| {
+            let mut process = Process::default();
+            process.rlimits.extend(asked.map(|(soft, hard)| Rlimit {
+                kind: "RLIMIT_NOFILE".to_owned(),
+                soft,
+                hard,
+            }));
+            limit_open_files(&mut process, given);
+            let found: Vec<_> = process.rlimits.iter().map(|l| (l.soft, l.hard)).collect();
+            assert_eq!(found, expected);
+        };
+        check(None, Some((1024, 4096)), &[(1024, 4096)]);
+        check(Some((5, 6)), Some((1024, 4096)), &[(5, 6)]);
+        check(None, None, &[]);
+    }
 }

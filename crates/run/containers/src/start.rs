@@ -8,7 +8,6 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use carrack_supervision::{
     Batch, Event, LogFile, RelayEntry, RelayProtocol, Relays, Request, Start, Streams,
 };
 use carrack_telemetry::PathTrace;
+use rustix::fs::OFlags;
 
 use crate::attach::Early;
 use crate::containers::{Shared, log_name};
@@ -29,7 +29,7 @@ use crate::in_place::in_place;
 use crate::record::{RECORD_VERSION, RunRecord};
 use crate::{
     ContainerEventKind, ContainerId, Containers, Error, IpcMode, LogPolicy, NamespaceMode,
-    NetworkMode, NewContainer, Phase, Result, etc_files, rootfs, run, spec,
+    NetworkMode, NewContainer, Phase, Result, RootfsAccess, etc_files, rootfs, run, spec,
 };
 
 /// How long a program may take to be executed: milliseconds, but for a
@@ -68,13 +68,14 @@ impl Containers {
                 inner.state.exit_code = error.exit_code();
             }
             run::answer_early(&entry);
+            unmount_shared_memory(&entry.directory);
         }
         started
     }
 
     /// Two mounts of one writable layer must not exist at once, so the last
     /// run's must be gone.
-    async fn await_unmounted(&self, entry: &Entry) {
+    pub(crate) async fn await_unmounted(&self, entry: &Entry) {
         let mut progress = entry.progress.subscribe();
         let gone = progress.wait_for(|p| !p.mounted);
         let _bounded = tokio::time::timeout(START_BOUND, gone).await;
@@ -214,15 +215,16 @@ impl Containers {
     fn sandbox_request(&self, new: &NewContainer) -> Result<SandboxRequest> {
         let join = |id: &ContainerId, what: &'static str, file: &str| -> Result<Arc<OwnedFd>> {
             let other = self.entry(id)?;
-            running(&other).map_err(|_| Error::JoinNotRunning {
+            let not_running = || Error::JoinNotRunning {
                 what,
                 id: id.clone(),
-            })?;
-            let pid = other.lock().state.pid;
-            let path = PathBuf::from(format!("/proc/{pid}/ns/{file}"));
-            let namespace =
-                std::fs::File::open(&path).map_err(|source| Error::file("open", &path, source))?;
-            Ok(Arc::new(namespace.into()))
+            };
+            running(&other).map_err(|_| not_running())?;
+            let namespace = other.open_of_first_process(file, OFlags::RDONLY);
+            Ok(Arc::new(namespace.map_err(|error| match error {
+                Error::NotRunning(_) => not_running(),
+                error => error,
+            })?))
         };
         let source = |mode: &NamespaceMode, what, file| {
             Ok::<_, Error>(match mode {
@@ -236,20 +238,20 @@ impl Containers {
             NetworkMode::Bridge => NetworkSource::Bridge,
             NetworkMode::None => NetworkSource::Loopback,
             NetworkMode::Host => NetworkSource::Host,
-            NetworkMode::Container(id) => NetworkSource::Join(join(id, "network", "net")?),
+            NetworkMode::Container(id) => NetworkSource::Join(join(id, "network", "ns/net")?),
         };
         let ipc = match &spaces.ipc {
             IpcMode::Private | IpcMode::Shareable | IpcMode::None => NamespaceSource::New,
             IpcMode::Host => NamespaceSource::Host,
-            IpcMode::Container(id) => NamespaceSource::Join(join(id, "IPC namespace", "ipc")?),
+            IpcMode::Container(id) => NamespaceSource::Join(join(id, "IPC namespace", "ns/ipc")?),
         };
         // A container that shares the host's network or takes part in another
         // one's keeps the host name that goes with it only if asked to.
         Ok(SandboxRequest {
             network,
-            pid: source(&spaces.pid, "process namespace", "pid")?,
+            pid: source(&spaces.pid, "process namespace", "ns/pid")?,
             ipc,
-            uts: source(&spaces.uts, "UTS namespace", "uts")?,
+            uts: source(&spaces.uts, "UTS namespace", "ns/uts")?,
             user: None,
             time_offsets: None,
         })
@@ -307,7 +309,7 @@ fn prepare_in(
 ) -> Result<(Start, Vec<OwnedFd>)> {
     let mut trace = PathTrace::begin("start-prepare");
     let directory = &entry.directory;
-    let root = rootfs::mount(shared, directory, new)?;
+    let root = rootfs::mount(shared, directory, new, RootfsAccess::Write)?;
     trace.mark("mount");
     if let Some(networks) = &shared.config.networks
         && let Some(endpoint) = &sandbox.endpoint
@@ -357,7 +359,7 @@ fn prepare_in(
         NetworkMode::Container(other) => shared.config.directory.join(other.as_str()),
         _ => directory.clone(),
     };
-    let mut spec = spec::complete(new, directory, &etc, shm);
+    let mut spec = spec::complete(shared, new, directory, &etc, shm);
     if new.namespaces.uts != NamespaceMode::Private {
         spec.hostname = None;
         spec.domainname = None;
@@ -397,7 +399,7 @@ fn prepare_in(
 }
 
 fn open_directory(path: &std::path::Path) -> Result<OwnedFd> {
-    use rustix::fs::{Mode, OFlags};
+    use rustix::fs::Mode;
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty())
         .map_err(|errno| Error::file("open", path, errno.into()))

@@ -6,13 +6,25 @@ use std::io::{self, Write};
 use bytes::Bytes;
 use carrack_serve::{Response, StreamClosed, StreamSender};
 use http::StatusCode;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use crate::call::Answer;
 use crate::error::ApiError;
 
 /// Pieces that wait for the client before the thread waits.
 const DEPTH: usize = 16;
+/// Threads that copy for clients at once. A client may stand still as long as
+/// it likes (a paused pager), so there must be others left for starts.
+const MAX_COPIES: usize = 32;
+
+static COPIES: Semaphore = Semaphore::const_new(MAX_COPIES);
+
+/// Waits until a thread may copy for a client, which it may while it keeps
+/// what is returned.
+pub(crate) async fn turn() -> Option<SemaphorePermit<'static>> {
+    // It is never closed.
+    COPIES.acquire().await.ok()
+}
 
 /// Where a blocking producer writes.
 pub(crate) struct PieceWriter(mpsc::Sender<Bytes>);
@@ -53,7 +65,11 @@ pub(crate) async fn produced(
     produce: impl FnOnce(PieceWriter) -> Result<(), ApiError> + Send + 'static,
 ) -> Answer {
     let (sender, mut pieces) = mpsc::channel(DEPTH);
-    let producer = tokio::task::spawn_blocking(move || produce(PieceWriter(sender)));
+    let turn = turn().await;
+    let producer = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        produce(PieceWriter(sender))
+    });
     let Some(first) = pieces.recv().await else {
         producer.await??;
         return Ok(Response::bytes(StatusCode::OK, content_type, Bytes::new()));
@@ -97,4 +113,48 @@ async fn forward(
 fn error_message(text: &str) -> String {
     let value = serde_json::json!({"errorDetail": {"message": text}, "error": text});
     format!("{value}\r\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// An answer whose producer has more to say than anybody reads.
+    async fn endless() -> Response {
+        let produce = |writer: PieceWriter| {
+            while writer.piece(vec![0; 1024]).is_ok() {}
+            Ok(())
+        };
+        let answer = produced("application/x-tar", LateFailure::BreakOff, produce).await;
+        answer.unwrap_or_else(|_| panic!("an answer"))
+    }
+
+    #[test]
+    fn clients_that_stand_still_leave_threads_for_others() {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .max_blocking_threads(MAX_COPIES + 1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let mut standing = Vec::new();
+            for _ in 0..MAX_COPIES {
+                standing.push(endless().await);
+            }
+            let more: Vec<_> = (0..4).map(|_| tokio::spawn(endless())).collect();
+            let other = tokio::task::spawn_blocking(|| ());
+            let bound = Duration::from_secs(20);
+            let other = tokio::time::timeout(bound, other).await;
+            other.expect("a thread is left").expect("it ran");
+            // Those that wait are served when the others leave.
+            drop(standing);
+            for answer in more {
+                let answer = tokio::time::timeout(bound, answer).await;
+                drop(answer.expect("a turn").expect("an answer"));
+            }
+        });
+    }
 }

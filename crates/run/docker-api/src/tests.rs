@@ -77,6 +77,7 @@ impl Bench {
             networks: None,
             seccomp: carrack_seccomp::Cache::new(kernel, architecture),
             cgroups,
+            open_files: None,
         });
         let volumes = carrack_volumes::Volumes::open(&root.join("volumes")).expect("volumes");
         let engine = Engine::open(EngineConfig {

@@ -29,6 +29,10 @@ const MAX_BATCH: usize = 16;
 const REFILL_PAUSE: Duration = Duration::from_millis(15);
 /// How long a supervisor that is left from before may take to say hello.
 const HELLO_BOUND: Duration = Duration::from_secs(5);
+/// Pauses between attempts to reach a supervisor that lives: doubled from the
+/// first to the longest.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
+const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// How long a supervisor may take to end once it was let go of: its clients
 /// have ten seconds to read the rest.
 const END_BOUND: Duration = Duration::from_secs(15);
@@ -173,11 +177,35 @@ impl Sandboxes {
         let mut adopted = Vec::new();
         for id in names {
             match self.0.connect_to(&id).await {
-                Some(supervisor) => adopted.push(supervisor),
-                None => self.0.remove_socket(&id),
+                Ok(supervisor) => adopted.push(supervisor),
+                Err(error) => {
+                    if !is_gone(&error) {
+                        tracing::warn!(sandbox = %id, %error, "reach a supervisor");
+                    }
+                    self.0.remove_socket(&id);
+                }
             }
         }
         adopted
+    }
+
+    /// Reaches a supervisor again whose connection broke; `None` once it is
+    /// gone. A connection may break while the supervisor lives: it cuts off a
+    /// daemon that does not read, and both ends may run out of descriptors.
+    /// While somebody listens on its socket this goes on trying.
+    pub async fn reconnect(&self, id: &SandboxId) -> Option<Adopted> {
+        let mut pause = RECONNECT_PAUSE;
+        loop {
+            match self.0.connect_to(id).await {
+                Ok(supervisor) => return Some(supervisor),
+                Err(error) if is_gone(&error) => return None,
+                Err(error) => {
+                    tracing::warn!(sandbox = %id, %error, "reach a supervisor again");
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RECONNECT_PAUSE_MAX);
+        }
     }
 
     /// Removes cgroup leaves that belong to none of `live`, and kills what is
@@ -275,31 +303,30 @@ impl Inner {
         empty
     }
 
-    async fn connect_to(&self, id: &SandboxId) -> Option<Adopted> {
-        let connect = || -> io::Result<OwnedFd> {
-            let socket = rustix::net::socket_with(
-                rustix::net::AddressFamily::UNIX,
-                rustix::net::SocketType::STREAM,
-                rustix::net::SocketFlags::CLOEXEC,
-                None,
-            )?;
-            let address = rustix::net::SocketAddrUnix::new(self.socket_path(id))?;
-            rustix::net::connect(&socket, &address)?;
-            Ok(socket)
-        };
-        let mut link = Link::new(connect().ok()?).ok()?;
+    async fn connect_to(&self, id: &SandboxId) -> io::Result<Adopted> {
+        // Not blocking: with a full backlog, that of a supervisor that is
+        // stopped, connecting would wait on a thread of the runtime.
+        let socket = rustix::net::socket_with(
+            rustix::net::AddressFamily::UNIX,
+            rustix::net::SocketType::STREAM,
+            rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK,
+            None,
+        )?;
+        let address = rustix::net::SocketAddrUnix::new(self.socket_path(id))?;
+        rustix::net::connect(&socket, &address)?;
+        let mut link = Link::new(socket)?;
         let hello = tokio::time::timeout(HELLO_BOUND, async {
             loop {
                 match link.next().await {
-                    LinkEvent::Event(Event::Hello(hello)) => return Some(hello),
+                    LinkEvent::Event(Event::Hello(hello)) => return Ok::<_, io::Error>(hello),
                     LinkEvent::Event(_) => {}
-                    LinkEvent::Closed => return None,
+                    LinkEvent::Closed => return Err(io::ErrorKind::UnexpectedEof.into()),
                 }
             }
         })
         .await
-        .ok()??;
-        Some(Adopted {
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+        Ok(Adopted {
             id: id.clone(),
             supervisor_pid: i32::try_from(hello.supervisor_pid).unwrap_or(0),
             link,
@@ -414,6 +441,14 @@ impl Inner {
             Err(errno) => tracing::warn!(sandbox = %id, %errno, "remove supervisor's socket"),
         }
     }
+}
+
+/// Whether nobody listens on a socket any more, or there is none.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+    )
 }
 
 /// An error with its causes, for the log.

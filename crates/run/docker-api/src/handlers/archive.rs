@@ -48,6 +48,7 @@ pub(crate) async fn put(call: Call) -> Answer {
     };
     let (name, path) = (call.name().to_owned(), call.query.get("path").to_owned());
     let source = call.request.body.into_reader();
+    let _turn = crate::stream::turn().await;
     call.engine
         .archive_put(&name, &path, options, source)
         .await?;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use carrack_archive::tar::{TarWriter, TimePrecision};
 use carrack_archive::unpack::{self, Mode, Overwrite, Ownership};
 use carrack_archive::{Decoder, Limits, TreeError, pack};
-use carrack_containers::Rootfs;
+use carrack_containers::{Rootfs, RootfsAccess};
 use carrack_oci::ErrorKind;
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
@@ -72,7 +72,10 @@ impl Engine {
     ) -> Result<(ArchiveReader, Container)> {
         let path = checked(path)?.to_owned();
         let container = self.container(reference)?;
-        let root = self.containers.rootfs(container.id()).await?;
+        let root = self
+            .containers
+            .rootfs(container.id(), RootfsAccess::Read)
+            .await?;
         let name = reference.to_owned();
         let opened = tokio::task::spawn_blocking(move || {
             let place = locate(&root, &path).map_err(|errno| path_error(errno, &path, &name))?;
@@ -107,7 +110,10 @@ impl Engine {
         let path = checked(path)?.to_owned();
         let container = self.container(reference)?;
         self.refuse_read_only(&container, &path)?;
-        let root = self.containers.rootfs(container.id()).await?;
+        let root = self
+            .containers
+            .rootfs(container.id(), RootfsAccess::Write)
+            .await?;
         let ownership = match options.to_container_user {
             true => owner(&container),
             false => Ownership::FromArchive,

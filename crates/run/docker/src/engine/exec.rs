@@ -125,7 +125,9 @@ impl Engine {
         };
         let action = format!("exec_create: {}", options.cmd.join(" "));
         let exec = self.containers.exec_create(&slot.id, request).await?;
-        slot.add_exec(exec.clone(), options);
+        slot.add_exec(exec.clone(), options, |e| {
+            self.containers.exec_get(e).is_some()
+        });
         self.container_event(&slot.id, &slot.record(), &action, &[("execID", &exec)]);
         Ok(exec)
     }
@@ -173,7 +175,7 @@ impl Engine {
         let (container, _, state) = self.containers.exec_get(exec).ok_or_else(missing)?;
         let slot = self.slots.get(&container).ok_or_else(missing)?;
         Ok(ExecView {
-            options: slot.exec(exec).ok_or_else(missing)?,
+            options: slot.exec(exec),
             container,
             state,
         })

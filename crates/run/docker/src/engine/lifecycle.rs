@@ -36,12 +36,8 @@ impl Engine {
         let slot = self.slots.find(reference)?;
         slot.cancel_restart();
         slot.reset_backoff();
-        self.start_slot(&slot).await?;
-        if slot.record().stopped_by_hand {
-            let record = slot.change(|record| record.stopped_by_hand = false);
-            self.store_lazily(&slot.id, &record);
-        }
-        Ok(())
+        self.forget_stopped_by_hand(&slot).await?;
+        self.start_slot(&slot).await
     }
 
     /// Starts without forgetting about restarts.
@@ -154,6 +150,20 @@ impl Engine {
         }
         let record = slot.change(|record| record.stopped_by_hand = true);
         self.store(&slot.id, &record).await
+    }
+
+    /// A stop was on disk when it was answered, so this must be before a start
+    /// is: a daemon that dies later restarts the container by its policy.
+    async fn forget_stopped_by_hand(&self, slot: &Arc<Slot>) -> Result<()> {
+        if !slot.record().stopped_by_hand {
+            return Ok(());
+        }
+        let record = slot.change(|record| record.stopped_by_hand = false);
+        let stored = self.store(&slot.id, &record).await;
+        if stored.is_err() {
+            slot.change(|record| record.stopped_by_hand = true);
+        }
+        stored
     }
 
     /// Stops a container and starts it again.

@@ -129,6 +129,7 @@ impl Engine {
         engine.adopt_records();
         watch::follow(&engine, happenings);
         engine.start_by_policy();
+        engine.containers.resume();
         engine
     }
 

@@ -13,6 +13,9 @@ use crate::{Error, Result};
 
 use super::exec::ExecOptions;
 
+/// Execs of a container before those are looked for that are known no more.
+const EXECS_MAX: usize = 1000;
+
 /// All slots by id and name.
 #[derive(Debug, Default)]
 pub(super) struct Slots(RwLock<Index<Arc<Slot>>>);
@@ -29,6 +32,9 @@ struct Inner {
     record: Arc<Record>,
     backoff: Backoff,
     pending: Option<AbortHandle>,
+    /// Counts restarts that were given up, so that one which was due already
+    /// knows.
+    given_up: u64,
     /// What is told once the next end was: a stop's event follows its die.
     after_exit: Option<&'static str>,
     /// Likewise after the next start.
@@ -54,6 +60,7 @@ impl Slot {
                 record: Arc::new(record),
                 backoff,
                 pending: None,
+                given_up: 0,
                 after_exit: None,
                 after_start: None,
                 execs: HashMap::new(),
@@ -101,9 +108,16 @@ impl Slot {
         self.lock().pending = None;
     }
 
-    /// Gives up a restart; whether there was one.
+    /// How often a restart was given up.
+    pub(super) fn given_up(&self) -> u64 {
+        self.lock().given_up
+    }
+
+    /// Gives up a restart; whether one was waiting.
     pub(super) fn cancel_restart(&self) -> bool {
-        match self.lock().pending.take() {
+        let mut inner = self.lock();
+        inner.given_up += 1;
+        match inner.pending.take() {
             Some(task) => {
                 task.abort();
                 true
@@ -135,20 +149,25 @@ impl Slot {
         self.lock().after_start.take()
     }
 
-    pub(super) fn add_exec(&self, exec: String, options: ExecOptions) {
-        /// As many as `run/containers` keeps.
-        const EXECS_MAX: usize = 1000;
+    /// Notes what an exec was asked to be. Beyond a bound those go that
+    /// `run/containers`, which keeps as many, does not know any more.
+    pub(super) fn add_exec(
+        &self,
+        exec: String,
+        options: ExecOptions,
+        is_known: impl Fn(&str) -> bool,
+    ) {
         let mut inner = self.lock();
-        if inner.execs.len() >= EXECS_MAX
-            && let Some(any) = inner.execs.keys().next().cloned()
-        {
-            inner.execs.remove(&any);
+        if inner.execs.len() >= EXECS_MAX {
+            inner.execs.retain(|other, _| is_known(other));
         }
         inner.execs.insert(exec, options);
     }
 
-    pub(super) fn exec(&self, exec: &str) -> Option<ExecOptions> {
-        self.lock().execs.get(exec).cloned()
+    /// What an exec was asked to be; nothing for one that was started through
+    /// an earlier daemon.
+    pub(super) fn exec(&self, exec: &str) -> ExecOptions {
+        self.lock().execs.get(exec).cloned().unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -211,5 +230,29 @@ impl Slots {
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Index<Arc<Slot>>> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_execs_that_are_known_no_more_make_room() {
+        let slot = Slot::new(ContainerId::random(), Record::default());
+        let options = |name: &str| ExecOptions {
+            cmd: vec![name.to_owned()],
+            ..ExecOptions::default()
+        };
+        for at in 0..EXECS_MAX {
+            let name = at.to_string();
+            slot.add_exec(name.clone(), options(&name), |_| true);
+        }
+        slot.add_exec("last".to_owned(), options("last"), |other| other != "7");
+        assert_eq!(slot.exec("7"), ExecOptions::default());
+        for name in ["0", "8", "999", "last"] {
+            assert_eq!(slot.exec(name).cmd, [name]);
+        }
+        assert_eq!(slot.lock().execs.len(), EXECS_MAX);
     }
 }

@@ -161,6 +161,7 @@ impl Engine {
 
     fn start_later(self: &Arc<Self>, slot: &Arc<Slot>, delay: Duration) {
         let (engine, waiting) = (Arc::downgrade(self), Arc::clone(slot));
+        let given_up = slot.given_up();
         let task = tokio::spawn(async move {
             tokio::time::sleep(delay).await;
             let Some(engine) = Weak::upgrade(&engine) else {
@@ -169,14 +170,29 @@ impl Engine {
             waiting.pending_is_due();
             // In a task of its own: a stop that comes now aborts only the
             // waiting, never a start that is half done.
-            tokio::spawn(async move { engine.start_again(&waiting).await });
+            tokio::spawn(async move { engine.start_again(&waiting, given_up).await });
         });
         slot.set_pending(task.abort_handle());
     }
 
-    async fn start_again(self: &Arc<Self>, slot: &Arc<Slot>) {
+    /// Starts a container by its policy, unless that was given up since
+    /// `given_up` times were counted.
+    async fn start_again(self: &Arc<Self>, slot: &Arc<Slot>, given_up: u64) {
+        if slot.given_up() != given_up {
+            return;
+        }
         match self.start_slot(slot).await {
-            Ok(()) | Err(crate::Error::NotModified(_)) => {}
+            Ok(()) => {
+                // A stop may have found nothing running just before.
+                if slot.given_up() != given_up && slot.record().stopped_by_hand {
+                    let stopped = self.containers.stop(&slot.id, None, None).await;
+                    tracing::debug!(container = %slot.id, ?stopped, "a restart was given up");
+                }
+            }
+            Err(crate::Error::NotModified(_)) => {}
+            Err(error) if self.containers.get(&slot.id).is_none() => {
+                tracing::debug!(container = %slot.id, %error, "removed before its restart");
+            }
             Err(error) => {
                 tracing::warn!(container = %slot.id, %error, "restart a container");
                 // A start that failed counts as a run that ended at once.
