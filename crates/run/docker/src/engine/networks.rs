@@ -93,9 +93,10 @@ impl Engine {
         }
         let dangling = filters.boolean("dangling")?;
         let containers = self.running();
+        let (names, ids) = (filters.patterns("name"), filters.patterns("id"));
         let passes = |kind: &NetworkKind| {
-            filters.any("name", |part| kind.name().contains(part))
-                && filters.any("id", |start| network_id(kind.name()).starts_with(start))
+            names.fits(kind.name())
+                && ids.fits(&network_id(kind.name()))
                 && filters.any("driver", |driver| driver == kind.driver())
                 && filters.any("type", |kind| kind == "builtin")
                 && filters.any("scope", |scope| scope == "local")

@@ -30,15 +30,17 @@ impl Engine {
     pub fn list_volumes(&self, filters: &Filters) -> Result<Vec<Arc<Volume>>> {
         filters.require_keys(&LIST_KEYS)?;
         let filter = ListFilter {
-            names: filters.values("name").to_vec(),
             drivers: filters.values("driver").to_vec(),
             labels: labels(filters, "label"),
             without_labels: Vec::new(),
             dangling: filters.boolean("dangling")?,
         };
-        Ok(self
+        let names = filters.patterns("name");
+        let mut listed = self
             .volumes
-            .list(&filter, |name| self.volume_users(name.as_str())))
+            .list(&filter, |name| self.volume_users(name.as_str()));
+        listed.retain(|volume| names.fits(volume.name().as_str()));
+        Ok(listed)
     }
 
     /// Removes a volume that nobody uses. Blocks.
