@@ -119,6 +119,7 @@ impl Engine {
         merge_image(&mut request.config, pin.image().config(), warnings)?;
         spec::fill_defaults(&mut request.host_config, &self.host);
         spec::log_policy(&request.host_config)?;
+        warnings.extend(spec::log_warnings(&request.host_config));
         let mount_request = MountRequest {
             config: &request.config,
             host_config: &request.host_config,

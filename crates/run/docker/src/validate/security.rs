@@ -61,22 +61,13 @@ pub fn security_options(host: &HostConfig) -> Result<SecurityOptions, Invalid> {
                 options.seccomp = Seccomp::Profile(profile.to_owned());
             }
             ("no-new-privileges", value) => {
-                options.no_new_privileges = parse_bool(value).ok_or_else(unknown)?;
+                options.no_new_privileges = crate::go::parse_bool(value).ok_or_else(unknown)?;
             }
             ("systempaths", "unconfined") => options.all_system_paths = true,
             _ => return Err(unknown()),
         }
     }
     Ok(options)
-}
-
-/// Go's `strconv.ParseBool`.
-fn parse_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
