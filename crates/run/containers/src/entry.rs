@@ -51,6 +51,8 @@ pub(crate) struct Inner {
     pub(crate) run: Option<Run>,
     /// Somebody asked for the end that comes.
     pub(crate) end_requested: bool,
+    /// The end that comes is a restart's: it stays although it would go away.
+    pub(crate) kept_at_end: bool,
     /// Clients that came before the start.
     pub(crate) early_attaches: Vec<(AttachRequest, OwnedFd)>,
     pub(crate) early_waits: Vec<(WaitCondition, WaitReply, OwnedFd)>,
@@ -108,6 +110,7 @@ impl Entry {
                 state,
                 run: None,
                 end_requested: false,
+                kept_at_end: false,
                 early_attaches: Vec::new(),
                 early_waits: Vec::new(),
                 execs: HashMap::new(),

@@ -385,6 +385,8 @@ pub enum ContainerEventKind {
     },
     /// The kernel killed a process inside for memory.
     OutOfMemory,
+    /// A signal was sent to its first process, by whoever asked.
+    Signalled(i32),
     /// Frozen.
     Paused,
     /// Thawed.
