@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use carrack_containers::AttachRequest;
 use carrack_docker::Engine;
-use carrack_docker::engine::ExecOptions;
+use carrack_docker::engine::{ExecOptions, KeysOf};
 use carrack_serve::TakenConnection;
 use http::StatusCode;
 use serde::Deserialize;
@@ -71,7 +71,7 @@ pub(crate) async fn start(mut call: Call) -> Answer {
     }
     let options = checked.options;
     let terminal = options.tty;
-    let keys = Engine::detach_keys(&options.detach_keys)?;
+    let keys = Engine::detach_keys(KeysOf::Exec, &options.detach_keys)?;
     let attach = AttachRequest {
         stdin: options.attach_stdin,
         stdout: options.attach_stdout,

@@ -8,7 +8,7 @@ use carrack_oci::runtime::{ConsoleSize, Process};
 use crate::spec::{exec_capabilities, exec_environment};
 use crate::{Error, Result};
 
-use super::Engine;
+use super::{Engine, KeysOf};
 
 /// What an exec is asked to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Engine {
         if options.cmd.is_empty() {
             return Err(Error::rule("No exec command specified"));
         }
-        Self::detach_keys(&options.detach_keys)?;
+        Self::detach_keys(KeysOf::Exec, &options.detach_keys)?;
         let texts = options.cmd.iter().chain(&options.env);
         let fixed = [&options.working_dir, &options.user];
         if texts.chain(fixed).any(|text| text.contains('\0')) {

@@ -42,7 +42,7 @@ use crate::spec::{Logged, log_attributes};
 use crate::{Error, Result};
 
 pub use archive::{ArchiveReader, PathStat, PutOptions};
-pub use attach::AttachOptions;
+pub use attach::{AttachOptions, KeysOf};
 pub use create::{CreateOptions, Created};
 pub use exec::{ExecOptions, ExecStart, ExecView};
 pub use images::{ImageChange, image_event_sink};

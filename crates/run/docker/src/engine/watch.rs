@@ -81,6 +81,9 @@ impl Engine {
                     self.restart_after(&slot, *code, Duration::from_millis(*ran_ms));
                 }
             }
+            ContainerEventKind::Signalled(signal) => {
+                tell("kill", &[("signal", &signal.to_string())]);
+            }
             ContainerEventKind::OutOfMemory => tell("oom", &[]),
             ContainerEventKind::Paused => tell("pause", &[]),
             ContainerEventKind::Unpaused => tell("unpause", &[]),
