@@ -20,7 +20,7 @@ fn find(name: &str) -> Option<&'static str> {
 }
 
 /// Entries that the engine and its façade answer with.
-pub const ENGINE_ENTRIES: [&str; 22] = [
+pub const ENGINE_ENTRIES: [&str; 24] = [
     "pull",
     "push",
     "login",
@@ -43,6 +43,8 @@ pub const ENGINE_ENTRIES: [&str; 22] = [
     "cluster-volume",
     "log-attributes",
     "log-compress",
+    "cgroup-parent",
+    "apparmor",
 ];
 
 #[cfg(test)]
