@@ -71,7 +71,6 @@ impl Engine {
         let filters = &options.filters;
         let wanted = Wanted::parse(filters, self)?;
         let everything = options.all || options.limit > 0 || filters.has("status");
-        let everything = everything || wanted.exited.is_some();
         let mut containers = self.containers();
         containers.sort_by(newest_first);
         containers.retain(|container| {
@@ -205,14 +204,29 @@ impl Wanted {
             && self.ancestors.as_ref().is_none_or(|ids| {
                 ids.contains(&record.image_id) || ids.contains(&record.config.image)
             })
-            && self.published.as_ref().is_none_or(|wanted| {
-                let published = ports::published(&record.config, &record.host_config);
-                published.is_ok_and(|all| all.iter().any(|each| wanted.contains(&each.port)))
-            })
-            && self.exposed.as_ref().is_none_or(|wanted| {
-                let exposed = ports::exposed(&record.config);
-                exposed.is_ok_and(|all| all.iter().any(|port| wanted.contains(port)))
-            })
+            && self.takes_ports(container)
+    }
+
+    /// `publish` means ports of the host, `expose` those of the container;
+    /// one of either will do. A container that does not run has neither.
+    fn takes_ports(&self, container: &Container) -> bool {
+        if self.published.is_none() && self.exposed.is_none() {
+            return true;
+        }
+        let state = &container.view.state;
+        if !matches!(state.phase, Phase::Running | Phase::Paused) {
+            return false;
+        }
+        let is_in = |list: &Option<Vec<ports::Port>>, port: ports::Port| {
+            list.as_ref().is_some_and(|list| list.contains(&port))
+        };
+        let exposed = ports::exposed(&container.record.config).unwrap_or_default();
+        state.ports.iter().any(|binding| {
+            let protocol = binding.protocol.into();
+            let port = |number| ports::Port { number, protocol };
+            is_in(&self.published, port(binding.host_port))
+                || is_in(&self.exposed, port(binding.container_port))
+        }) || exposed.into_iter().any(|port| is_in(&self.exposed, port))
     }
 }
 
@@ -275,6 +289,11 @@ fn one_of(filters: &Filters, key: &str, words: &[&str]) -> Result<()> {
 fn port_filter(filters: &Filters, key: &str) -> Result<Option<Vec<ports::Port>>> {
     let mut all = Vec::new();
     for text in filters.values(key) {
+        if text.contains(':') {
+            return Err(Error::rule(format!(
+                "filter for '{key}' should not contain ':': {text}"
+            )));
+        }
         let config = crate::config::ContainerConfig {
             exposed_ports: Some(crate::config::PortSet {
                 0: BTreeSet::from([text.clone()]),
