@@ -1,6 +1,8 @@
 //! Requests against an engine whose stores are real and in a temporary
 //! directory: everything but starting a container, which needs a supervisor.
 
+mod compat;
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -46,9 +46,13 @@ impl Engine {
     /// Removes a volume that nobody uses. Blocks.
     pub fn remove_volume(&self, name: &str, force: bool) -> Result<()> {
         let force = if force { Force::Yes } else { Force::No };
+        // Removing by force what is not there is no error, and no event.
+        let existed = self.volumes.get(name).is_ok();
         self.volumes
             .remove(name, force, |volume| self.volume_users(volume.as_str()))?;
-        self.event(Subject::Volume, "destroy", name, &[("driver", "local")]);
+        if existed {
+            self.event(Subject::Volume, "destroy", name, &[("driver", "local")]);
+        }
         Ok(())
     }
 

@@ -1,0 +1,139 @@
+//! Corners in which clients of Docker's notice a difference.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::Bench;
+
+/// Escapes a query's value.
+fn escaped(value: &Value) -> String {
+    let text = value.to_string();
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_honoured_is_refused() {
+    let Some(bench) = Bench::open().await else {
+        return;
+    };
+    bench.import().await;
+    let body = r#"{"Image":"busybox","HostConfig":{"CgroupParent":"/mine"}}"#;
+    let refused = bench.refused(Method::POST, "/containers/create", body).await;
+    let sentence = carrack_docker::not_yet::sentence("cgroup-parent");
+    assert_eq!(refused, (501, sentence.to_owned()));
+    let (_, info) = bench.get("/info").await;
+    let is_confined =
+        std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text[0] == b'Y');
+    let warnings = info["Warnings"].to_string();
+    assert_eq!(warnings.contains("AppArmor"), is_confined);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn info_depends_on_the_version() {
+    let Some(bench) = Bench::open().await else {
+        return;
+    };
+    let (_, new) = bench.get("/info").await;
+    assert_eq!(new["FirewallBackend"]["Driver"], "nftables");
+    assert_eq!(new["CDISpecDirs"], json!([]));
+    assert_eq!(new["BridgeNfIptables"], Value::Null);
+    assert_eq!(new["RuncCommit"]["Expected"], Value::Null);
+    let status = &new["Runtimes"]["carrack"]["status"];
+    assert!(status["org.opencontainers.runtime-spec.features"].is_string());
+    let (_, old) = bench.get("/v1.43/info").await;
+    assert_eq!(old["FirewallBackend"], Value::Null);
+    assert_eq!(old["BridgeNfIptables"], false);
+    assert_eq!(old["Runtimes"]["carrack"]["status"], Value::Null);
+    assert!(old["RuncCommit"]["Expected"].is_string());
+    let (_, oldest) = bench.get("/v1.24/info").await;
+    assert_eq!(oldest["SecurityOptions"][0], "seccomp");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_the_past() {
+    let Some(bench) = Bench::open().await else {
+        return;
+    };
+    let refused = bench
+        .refused(Method::GET, "/events?since=20&until=10", "")
+        .await;
+    assert_eq!(
+        refused,
+        (
+            400,
+            "`since` time (20) cannot be after `until` time (10)".to_owned()
+        )
+    );
+    let path = "/volumes/missing?force=1";
+    assert_eq!(bench.ask(Method::DELETE, path, "").await.0, 204);
+    let filters = escaped(&json!({"driver": ["x"]}));
+    let path = format!("/networks/prune?filters={filters}");
+    let refused = bench.refused(Method::POST, &path, "").await;
+    assert_eq!(refused, (400, "invalid filter 'driver'".to_owned()));
+    assert_eq!(bench.post("/networks/prune", "").await.0, 200);
+    bench.post("/volumes/create", r#"{"Name":"v1"}"#).await;
+
+    let now = jiff::Timestamp::now().as_second() + 1;
+    let response = bench
+        .send(Method::GET, &format!("/events?until={now}"), "")
+        .await;
+    let text = String::from_utf8(response.collect().await.to_vec()).expect("UTF-8");
+    let told: Vec<String> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .map(|event| format!("{} {}", event["Type"], event["Action"]).replace('"', ""))
+        .collect();
+    assert_eq!(told, ["network prune", "volume create"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_that_is_joined_is_an_id() {
+    let Some(bench) = Bench::open().await else {
+        return;
+    };
+    bench.import().await;
+    let body = r#"{"Image":"busybox","HostConfig":{"IpcMode":"shareable"}}"#;
+    let (_, first) = bench.post("/containers/create?name=first", body).await;
+    let body = r#"{"Image":"busybox","HostConfig":{"NetworkMode":"container:first","PidMode":"container:/first","IpcMode":"container:first"}}"#;
+    let (status, made) = bench.post("/containers/create?name=second", body).await;
+    assert_eq!(status, 201, "{made}");
+    let (_, second) = bench.get("/containers/second/json").await;
+    let wanted = format!("container:{}", first["Id"].as_str().expect("an id"));
+    for mode in ["NetworkMode", "PidMode", "IpcMode"] {
+        assert_eq!(second["HostConfig"][mode], wanted.as_str(), "{mode}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusals_name_what_the_client_wrote() {
+    let Some(bench) = Bench::open().await else {
+        return;
+    };
+    bench.import().await;
+    let body = r#"{"Image":"busybox","HostConfig":{"PortBindings":{"80/tcp":[]}}}"#;
+    for name in ["one", "two"] {
+        let path = format!("/containers/create?name={name}");
+        assert_eq!(bench.post(&path, body).await.0, 201);
+    }
+    let refused = |path: &'static str| bench.refused(Method::POST, path, "");
+    let (status, message) = refused("/containers/one/rename?name=two").await;
+    assert!(
+        status == 409
+            && message.starts_with("Error when allocating new name: Conflict. The container name"),
+        "{message}"
+    );
+    assert_eq!(
+        refused("/containers/one/rename?name=a%2Fb").await,
+        (400, "Error when allocating new name: Invalid container name (/a/b), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed".to_owned())
+    );
+    assert_eq!(
+        refused("/containers/one/attach?detachKeys=nope").await,
+        (400, "Invalid detach keys (nope) provided".to_owned())
+    );
+    // A filter alone does not show what does not run.
+    for filter in ["exited", "publish"] {
+        let filters = escaped(&json!({filter: ["0"]}));
+        let (status, listed) = bench.get(&format!("/containers/json?filters={filters}")).await;
+        assert!(status == 400 || listed == json!([]), "{filter} {listed}");
+    }
+}
