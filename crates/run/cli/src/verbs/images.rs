@@ -319,18 +319,19 @@ fn history(session: &mut Session, parsed: &Parsed) -> Outcome {
 
 /// A platform as the API takes it: a JSON object.
 pub(super) fn platform(parsed: &Parsed) -> Result<Option<String>, Failure> {
-    let platform = parsed.text("platform");
-    if platform.is_empty() {
-        return Ok(None);
+    match parsed.text("platform") {
+        "" => Ok(None),
+        platform => platform_json(platform).map(Some),
     }
+}
+
+fn platform_json(platform: &str) -> Result<String, Failure> {
     let parts: Vec<&str> = platform.split('/').collect();
     match parts.as_slice() {
-        [os, architecture] => Ok(Some(
-            json!({"os": os, "architecture": architecture}).to_string(),
-        )),
-        [os, architecture, variant] => Ok(Some(
-            json!({"os": os, "architecture": architecture, "variant": variant}).to_string(),
-        )),
+        [os, architecture] => Ok(json!({"os": os, "architecture": architecture}).to_string()),
+        [os, architecture, variant] => {
+            Ok(json!({"os": os, "architecture": architecture, "variant": variant}).to_string())
+        }
         _ => Err(Failure::new(format!(
             "invalid platform: \"{platform}\": expected os/architecture[/variant]"
         ))),
@@ -367,10 +368,12 @@ fn rmi(session: &mut Session, parsed: &Parsed) -> Outcome {
     let mut fatal = false;
     for name in &parsed.args {
         let path = format!("/images/{}", segment(name));
-        let ask = Ask::delete(&path)
+        let mut ask = Ask::delete(&path)
             .with_if("force", parsed.on("force"))
-            .with_if("noprune", parsed.on("no-prune"))
-            .with_some("platforms", platform(parsed)?);
+            .with_if("noprune", parsed.on("no-prune"));
+        for platform in parsed.all("platform") {
+            ask = ask.with("platforms", platform_json(platform)?);
+        }
         match session.engine.ask(ask) {
             Ok(answer) => {
                 for item in items(&answer, "") {

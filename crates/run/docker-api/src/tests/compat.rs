@@ -137,3 +137,55 @@ async fn refusals_name_what_the_client_wrote() {
         assert!(status == 400 || listed == json!([]), "{filter} {listed}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_of_another_platform_is_not_found() {
+    let Some(bench) = Bench::open().await else {
+        return;
+    };
+    bench.import().await;
+    let platform = |architecture: &str| escaped(&json!({"os": "linux", "architecture": architecture}));
+    let own = carrack_oci::Platform::current().architecture;
+    let (own, other) = (platform(&own), platform("s390x"));
+    for path in ["json", "history", "get"] {
+        let of = |version: &str, platform: &str| {
+            format!("{version}/images/busybox/{path}?platform={platform}")
+        };
+        assert_eq!(bench.get(&of("", &own)).await.0, 200, "{path}");
+        let (status, message) = bench.refused(Method::GET, &of("", &other), "").await;
+        assert!(
+            status == 404 && message.contains("was found but"),
+            "{path} {status} {message}"
+        );
+        assert_eq!(bench.get(&of("", "%7B%7D")).await.0, 400, "{path}");
+        // Older versions did not know it.
+        assert_eq!(bench.get(&of("/v1.47", &other)).await.0, 200, "{path}");
+    }
+    let path = format!("/images/busybox?platforms={other}");
+    assert_eq!(bench.ask(Method::DELETE, &path, "").await.0, 404);
+    let path = format!("/images/busybox?platforms={own}&platforms={other}");
+    assert_eq!(bench.ask(Method::DELETE, &path, "").await.0, 400);
+
+    let (_, listed) = bench.get("/images/json").await;
+    assert_eq!(listed[0]["Containers"], 0);
+    bench.post("/containers/create", r#"{"Image":"busybox"}"#).await;
+    let (_, listed) = bench.get("/images/json").await;
+    assert_eq!(listed[0]["Containers"], 1);
+    let (_, listed) = bench.get("/v1.50/images/json").await;
+    assert_eq!(listed[0]["Containers"], -1);
+    let path = format!("/images/busybox?force=1&platforms={own}");
+    let (status, _) = bench.ask(Method::DELETE, &path, "").await;
+    assert_eq!(status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_comment_is_the_last_steps() {
+    let Some(bench) = Bench::open().await else {
+        return;
+    };
+    bench.import().await;
+    let (_, image) = bench.get("/images/busybox/json").await;
+    let (_, history) = bench.get("/images/busybox/history").await;
+    assert_ne!(history[0]["Comment"], "");
+    assert_eq!(image["Comment"], history[0]["Comment"]);
+}
