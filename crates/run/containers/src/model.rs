@@ -393,6 +393,8 @@ pub enum ContainerEventKind {
     Unpaused,
     /// A client left by its detach keys.
     Detached,
+    /// A client left an exec by its detach keys.
+    ExecDetached(String),
     /// An exec began.
     ExecStarted(String),
     /// An exec ended.

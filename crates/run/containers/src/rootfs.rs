@@ -26,6 +26,13 @@ const MOUNTPOINT: &str = "mnt";
 #[derive(Debug)]
 pub struct Rootfs(OwnedFd);
 
+impl Rootfs {
+    /// The numbers of `user[:group]` in here; why there are none. Blocks.
+    pub fn look_up_user(&self, user: &str) -> std::result::Result<(u32, u32), String> {
+        carrack_runtime::apply::look_up_user(self, user).map_err(|failure| failure.sentence())
+    }
+}
+
 impl AsFd for Rootfs {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

@@ -70,6 +70,9 @@ fn handle(containers: &Containers, entry: &Entry, event: Event) {
         Event::Detached(Target::Container) => {
             containers.announce(&entry.id, ContainerEventKind::Detached);
         }
+        Event::Detached(Target::Exec(exec)) => {
+            containers.announce(&entry.id, ContainerEventKind::ExecDetached(exec));
+        }
         Event::Refused { request, reason } => {
             tracing::warn!(container = %entry.id, request, reason, "supervisor refused");
         }
