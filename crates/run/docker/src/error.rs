@@ -20,6 +20,12 @@ pub enum Error {
     /// No exec of that id.
     #[error("No such exec instance: {0}")]
     NoSuchExec(String),
+    /// An exec is started once.
+    #[error("exec command {0} is already running")]
+    ExecRunning(String),
+    /// Likewise, after its end.
+    #[error("exec command {0} has already run")]
+    ExecRan(String),
     /// No network is called so.
     #[error("network {0} not found")]
     NoSuchNetwork(String),
@@ -166,6 +172,8 @@ impl Error {
             | Self::NoSuchPath { .. } => ErrorKind::NotFound,
             Self::NameTaken { .. }
             | Self::StillActive(_)
+            | Self::ExecRunning(_)
+            | Self::ExecRan(_)
             | Self::StillPaused
             | Self::UpdateConflict(_)
             | Self::Restarting(_)

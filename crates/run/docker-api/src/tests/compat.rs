@@ -189,3 +189,61 @@ async fn a_comment_is_the_last_steps() {
     assert_ne!(history[0]["Comment"], "");
     assert_eq!(image["Comment"], history[0]["Comment"]);
 }
+
+/// A tar archive of one file that belongs to 7:7.
+fn archive(name: &str, content: &str) -> Vec<u8> {
+    let mut header = [0u8; 512];
+    let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
+    put(0, name);
+    put(100, "0000644\0");
+    put(108, "0000007\0");
+    put(116, "0000007\0");
+    put(124, &format!("{:011o}\0", content.len()));
+    put(136, "00000000000\0");
+    // Blanks stand for the sum itself.
+    put(148, "        0");
+    put(257, "ustar\x0000");
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let mut bytes = header.to_vec();
+    bytes.extend_from_slice(content.as_bytes());
+    bytes.resize(bytes.len().next_multiple_of(512) + 1024, 0);
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_are_given_to_a_user_by_name() {
+    let Some(bench) = Bench::open().await else {
+        return;
+    };
+    bench.import().await;
+    let body = r#"{"Image":"busybox","User":"www:video"}"#;
+    bench.post("/containers/create?name=cp", body).await;
+    let put = async |parameters: &str, name: &str, content: &str| {
+        let path = format!("/containers/cp/archive?path=%2F{parameters}");
+        bench.ask(Method::PUT, &path, archive(name, content)).await
+    };
+    let (status, refused) = put("&copyUIDGID=1", "mine", "x").await;
+    assert_eq!(
+        (status, refused["message"].as_str()),
+        (400, Some("failed to look up user \"www:video\" in container: unable to find user www: no matching entries in passwd file"))
+    );
+    for (name, content) in [
+        ("etc/passwd", "root:x:0:0::/:/\nwww:x:33:34::/:/\n"),
+        ("etc/group", "video:x:44:\n"),
+    ] {
+        assert_eq!(put("", name, content).await.0, 200);
+    }
+    assert_eq!(put("&copyUIDGID=1", "mine", "x").await.0, 200);
+    assert_eq!(put("", "theirs", "x").await.0, 200);
+    for (name, owner) in [("mine", "33 44"), ("theirs", "7 7")] {
+        let path = format!("/containers/cp/archive?path=%2F{name}");
+        let response = bench.send(Method::GET, &path, "").await;
+        let bytes = response.collect().await;
+        let number = |at: usize| {
+            let text = String::from_utf8_lossy(&bytes[at..at + 7]).into_owned();
+            u32::from_str_radix(text.trim_end_matches('\0'), 8).expect("octal")
+        };
+        assert_eq!(format!("{} {}", number(108), number(116)), owner, "{name}");
+    }
+}

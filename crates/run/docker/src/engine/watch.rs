@@ -88,6 +88,7 @@ impl Engine {
             ContainerEventKind::Paused => tell("pause", &[]),
             ContainerEventKind::Unpaused => tell("unpause", &[]),
             ContainerEventKind::Detached => tell("detach", &[]),
+            ContainerEventKind::ExecDetached(exec) => tell("exec_detach", &[("execID", exec)]),
             ContainerEventKind::ExecStarted(exec) => {
                 let action = format!("exec_start: {}", self.exec_command(exec));
                 tell(&action, &[("execID", exec)]);
