@@ -136,6 +136,9 @@ pub enum Error {
         /// Whose fault.
         kind: ErrorKind,
     },
+    /// A container without a log.
+    #[error("configured logging driver does not support reading")]
+    NoLog,
     /// `ps` failed.
     #[error("ps: {0}")]
     Ps(String),
@@ -191,7 +194,7 @@ impl Error {
             | Self::Update { source, .. }
             | Self::Rename(source) => source.kind(),
             Self::PredefinedNetwork(_) | Self::ReadOnly => ErrorKind::Forbidden,
-            Self::NotYet(_) => ErrorKind::Unsupported,
+            Self::NotYet(_) | Self::NoLog => ErrorKind::Unsupported,
             Self::NotModified(_) => ErrorKind::NotModified,
             Self::Archive { kind, .. } => *kind,
             Self::Containers(error) => error.kind(),

@@ -26,8 +26,7 @@ pub struct Filters(BTreeMap<String, Vec<String>>);
 /// Why filters are refused; `Display` is Docker's sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
-    /// No JSON of either form. The sentence of the parser is added by the
-    /// façade, which knows Go's.
+    /// No JSON of either form.
     #[error("invalid filter")]
     Malformed,
     /// A key that means nothing here.

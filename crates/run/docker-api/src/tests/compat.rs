@@ -247,3 +247,26 @@ async fn files_are_given_to_a_user_by_name() {
         assert_eq!(format!("{} {}", number(108), number(116)), owner, "{name}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_without_a_log() {
+    let Some(bench) = Bench::open().await else {
+        return;
+    };
+    bench.import().await;
+    let body = r#"{"Image":"busybox","HostConfig":{"LogConfig":{"Type":"none"},"Binds":["vol:/v"]}}"#;
+    let (status, made) = bench.post("/containers/create?name=mute", body).await;
+    assert_eq!(status, 201, "{made}");
+    let refused = bench
+        .refused(Method::GET, "/containers/mute/logs?stdout=1", "")
+        .await;
+    assert_eq!(
+        refused,
+        (
+            501,
+            "configured logging driver does not support reading".to_owned()
+        )
+    );
+    let (_, inspected) = bench.get("/containers/mute/json").await;
+    assert_eq!(inspected["Mounts"][0]["Mode"], "z");
+}
