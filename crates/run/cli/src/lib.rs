@@ -19,6 +19,7 @@ mod flags;
 mod help;
 mod not_yet;
 mod session;
+mod settings;
 mod show;
 mod template;
 mod terminal;
@@ -120,6 +121,8 @@ fn dispatch(words: &[String]) -> Outcome {
     let host = Host::choose(global.last("host"), Session::variable)?;
     let mut session = Session {
         engine: Engine::new(&host),
+        host: host.text,
+        settings: std::cell::OnceCell::new(),
     };
     (verb.run)(&mut session, &parsed)
 }

@@ -72,6 +72,23 @@ impl Containers {
         }
     }
 
+    /// Stops a container that is started again at once: one that goes away
+    /// with its end stays this time.
+    pub async fn stop_for_restart(
+        &self,
+        id: &ContainerId,
+        signal: Option<i32>,
+        timeout_s: Option<i64>,
+    ) -> Result<()> {
+        let entry = self.entry(id)?;
+        entry.lock().kept_at_end = true;
+        let stopped = self.stop(id, signal, timeout_s).await;
+        if stopped.is_err() {
+            entry.lock().kept_at_end = false;
+        }
+        stopped
+    }
+
     /// Sends a signal, and thaws a paused container so that it can act on it.
     async fn signal(&self, entry: &Arc<Entry>, signal: i32) -> Result<()> {
         let (sender, must_thaw, sandbox) = {
@@ -93,6 +110,8 @@ impl Containers {
             }
             found
         };
+        // Before the end that it may be.
+        self.announce(&entry.id, ContainerEventKind::Signalled(signal));
         let target = Target::Container;
         send(entry, &sender, &Request::Signal { target, signal })?;
         if must_thaw {

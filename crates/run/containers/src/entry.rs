@@ -57,6 +57,8 @@ pub(crate) struct Inner {
     pub(crate) end_requested: bool,
     /// Signals meant to end it, over all runs.
     pub(crate) deadly_signals: u64,
+    /// The end that comes is a restart's: it stays although it would go away.
+    pub(crate) kept_at_end: bool,
     /// Clients that came before the start.
     pub(crate) early_attaches: Vec<(AttachRequest, OwnedFd)>,
     pub(crate) early_waits: Vec<(WaitCondition, WaitReply, OwnedFd)>,
@@ -116,6 +118,7 @@ impl Entry {
                 end_unrecorded: false,
                 end_requested: false,
                 deadly_signals: 0,
+                kept_at_end: false,
                 early_attaches: Vec::new(),
                 early_waits: Vec::new(),
                 execs: HashMap::new(),

@@ -25,6 +25,9 @@ pub enum Error {
     /// It runs already.
     #[error("container {} is already running", .0.short())]
     AlreadyRunning(ContainerId),
+    /// It is frozen, which is not stopped.
+    #[error("cannot start a paused container, try unpause instead")]
+    StartPaused,
     /// It does not run.
     #[error("container {0} is not running")]
     NotRunning(ContainerId),
@@ -163,6 +166,7 @@ impl Error {
             Self::NotFound(_) | Self::ExecNotFound(_) => ErrorKind::NotFound,
             Self::AlreadyRunning(_) => ErrorKind::NotModified,
             Self::Exists(_)
+            | Self::StartPaused
             | Self::NotRunning(_)
             | Self::Paused(_)
             | Self::AlreadyPaused(_)
@@ -209,6 +213,18 @@ impl Error {
             Self::Start(failure) | Self::Exec(failure) => failure.exit_code,
             _ => 125,
         }
+    }
+
+    /// The sentence with its causes, for where only one text is kept.
+    pub(crate) fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            source = error.source();
+        }
+        text
     }
 
     pub(crate) fn file(action: &'static str, path: &std::path::Path, source: io::Error) -> Self {

@@ -74,6 +74,20 @@ impl Containers {
         Ok(exec)
     }
 
+    /// Gives an exec that was not started yet another first size of its
+    /// terminal.
+    pub fn exec_set_console_size(
+        &self,
+        exec: &str,
+        size: carrack_oci::runtime::ConsoleSize,
+    ) -> Result<()> {
+        let entry = self.entry(&self.exec_container(exec)?)?;
+        if let Some(found) = entry.lock().execs.get_mut(exec) {
+            Arc::make_mut(&mut found.request).process.console_size = Some(size);
+        }
+        Ok(())
+    }
+
     /// An exec as it is now.
     pub fn exec_get(&self, exec: &str) -> Option<(ContainerId, Arc<ExecRequest>, ExecState)> {
         let id = self.exec_container(exec).ok()?;

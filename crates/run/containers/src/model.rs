@@ -385,12 +385,16 @@ pub enum ContainerEventKind {
     },
     /// The kernel killed a process inside for memory.
     OutOfMemory,
+    /// A signal was sent to its first process, by whoever asked.
+    Signalled(i32),
     /// Frozen.
     Paused,
     /// Thawed.
     Unpaused,
     /// A client left by its detach keys.
     Detached,
+    /// A client left an exec by its detach keys.
+    ExecDetached(String),
     /// An exec began.
     ExecStarted(String),
     /// An exec ended.

@@ -30,6 +30,13 @@ pub struct Rootfs {
     _turn: Option<OwnedMutexGuard<()>>,
 }
 
+impl Rootfs {
+    /// The numbers of `user[:group]` in here; why there are none. Blocks.
+    pub fn look_up_user(&self, user: &str) -> std::result::Result<(u32, u32), String> {
+        carrack_runtime::apply::look_up_user(self, user).map_err(|failure| failure.sentence())
+    }
+}
+
 impl AsFd for Rootfs {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.root.as_fd()

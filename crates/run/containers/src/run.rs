@@ -74,6 +74,9 @@ fn handle(containers: &Containers, entry: &Entry, event: Event) {
         Event::Detached(Target::Container) => {
             containers.announce(&entry.id, ContainerEventKind::Detached);
         }
+        Event::Detached(Target::Exec(exec)) => {
+            containers.announce(&entry.id, ContainerEventKind::ExecDetached(exec));
+        }
         Event::Refused { request, reason } => {
             tracing::warn!(container = %entry.id, request, reason, "supervisor refused");
         }
@@ -217,7 +220,10 @@ async fn lost(containers: &Containers, entry: &Arc<Entry>) {
 /// away with its end.
 pub(crate) async fn release(containers: &Containers, entry: &Arc<Entry>, mut link: Link) {
     let mut trace = PathTrace::begin("release");
-    let auto_remove = entry.lock().new.auto_remove;
+    let auto_remove = {
+        let mut inner = entry.lock();
+        !std::mem::take(&mut inner.kept_at_end) && inner.new.auto_remove
+    };
     if auto_remove {
         containers.remove_ended(entry);
     }

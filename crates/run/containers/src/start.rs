@@ -53,7 +53,8 @@ impl Containers {
         let _turn = entry.operation.lock().await;
         match entry.phase() {
             Phase::Created | Phase::Exited => {}
-            Phase::Running | Phase::Paused => return Err(Error::AlreadyRunning(id.clone())),
+            Phase::Paused => return Err(Error::StartPaused),
+            Phase::Running => return Err(Error::AlreadyRunning(id.clone())),
             Phase::Removing | Phase::Dead => return Err(Error::Removing(id.clone())),
         }
         let mut trace = PathTrace::begin("start");
@@ -64,7 +65,7 @@ impl Containers {
         if let Err(error) = &started {
             {
                 let mut inner = entry.lock();
-                inner.state.error = error.to_string();
+                inner.state.error = error.with_causes();
                 inner.state.exit_code = error.exit_code();
             }
             run::answer_early(&entry);

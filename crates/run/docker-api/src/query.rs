@@ -1,9 +1,8 @@
 //! Query parameters, read as Docker reads them.
 
-use carrack_docker::filters::{FilterError, Filters};
+use carrack_docker::filters::Filters;
 
 use crate::error::ApiError;
-use crate::json;
 
 /// Parameters in one query; more are refused.
 const PARAMETERS_MAX: usize = 1024;
@@ -84,15 +83,7 @@ impl Query {
     /// The parameter `filters`.
     pub(crate) fn filters(&self) -> Result<Filters, ApiError> {
         let text = self.get("filters");
-        Filters::parse(text).map_err(|error| match error {
-            FilterError::Malformed => {
-                let reason = json::syntax_error(text.as_bytes()).unwrap_or_else(|| {
-                    "invalid filter: expected an object of lists of strings".to_owned()
-                });
-                ApiError::bad_request(reason)
-            }
-            other => ApiError::from(carrack_docker::Error::from(other)),
-        })
+        Filters::parse(text).map_err(|error| ApiError::from(carrack_docker::Error::from(error)))
     }
 }
 

@@ -1,6 +1,8 @@
 //! Requests against an engine whose stores are real and in a temporary
 //! directory: everything but starting a container, which needs a supervisor.
 
+mod compat;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -359,6 +361,10 @@ async fn a_container_that_is_never_started() {
         .send(Method::GET, "/events?since=0&until=1&filters=x", "")
         .await;
     assert_eq!(response.status, 400);
+    assert_eq!(
+        response.collect().await,
+        "{\"message\":\"invalid filter\"}\n"
+    );
     let left: Vec<_> = std::fs::read_dir(bench.directory.path().join("containers"))
         .expect("a directory")
         .collect();

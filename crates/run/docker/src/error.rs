@@ -20,6 +20,12 @@ pub enum Error {
     /// No exec of that id.
     #[error("No such exec instance: {0}")]
     NoSuchExec(String),
+    /// An exec is started once.
+    #[error("exec command {0} is already running")]
+    ExecRunning(String),
+    /// Likewise, after its end.
+    #[error("exec command {0} has already run")]
+    ExecRan(String),
     /// No network is called so.
     #[error("network {0} not found")]
     NoSuchNetwork(String),
@@ -37,10 +43,54 @@ pub enum Error {
     #[error("Invalid container name ({0}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
     InvalidName(String),
     /// A container that runs cannot be removed.
-    #[error(
-        "cannot remove container \"/{0}\": container is running: stop the container before removing or force remove"
-    )]
-    RemoveRunning(String),
+    #[error("container is {0}: stop the container before removing or force remove")]
+    StillActive(&'static str),
+    /// A frozen one cannot be removed either.
+    #[error("container is paused and must be unpaused first")]
+    StillPaused,
+    /// A container was not removed; the name is as the client wrote it, here
+    /// and below.
+    #[error("cannot remove container {name:?}")]
+    Remove {
+        /// The container.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// A container was not stopped.
+    #[error("cannot stop container: {name}")]
+    Stop {
+        /// The container.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// A container was not stopped or not started again.
+    #[error("Cannot restart container {name}")]
+    Restart {
+        /// The container.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// A container keeps its name.
+    #[error("Error when allocating new name")]
+    Rename(#[source] Box<Error>),
+    /// A container keeps its limits.
+    #[error("Cannot update container {id}")]
+    Update {
+        /// The container.
+        id: ContainerId,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// What an update asks for and what is set already exclude each other.
+    #[error("{0}")]
+    UpdateConflict(&'static str),
     /// A container waits for its restart.
     #[error("Container {0} is restarting, wait until the container is running")]
     Restarting(ContainerId),
@@ -86,6 +136,9 @@ pub enum Error {
         /// Whose fault.
         kind: ErrorKind,
     },
+    /// A container without a log.
+    #[error("configured logging driver does not support reading")]
+    NoLog,
     /// `ps` failed.
     #[error("ps: {0}")]
     Ps(String),
@@ -121,7 +174,11 @@ impl Error {
             | Self::NoSuchNetwork(_)
             | Self::NoSuchPath { .. } => ErrorKind::NotFound,
             Self::NameTaken { .. }
-            | Self::RemoveRunning(_)
+            | Self::StillActive(_)
+            | Self::ExecRunning(_)
+            | Self::ExecRan(_)
+            | Self::StillPaused
+            | Self::UpdateConflict(_)
             | Self::Restarting(_)
             | Self::Paused(..)
             | Self::PruneRunning => ErrorKind::Conflict,
@@ -132,14 +189,19 @@ impl Error {
             | Self::Overwrite(_)
             | Self::Ps(_) => ErrorKind::InvalidInput,
             Self::Invalid(invalid) => invalid.kind(),
+            Self::Remove { source, .. }
+            | Self::Stop { source, .. }
+            | Self::Update { source, .. }
+            | Self::Rename(source) => source.kind(),
             Self::PredefinedNetwork(_) | Self::ReadOnly => ErrorKind::Forbidden,
-            Self::NotYet(_) => ErrorKind::Unsupported,
+            Self::NotYet(_) | Self::NoLog => ErrorKind::Unsupported,
             Self::NotModified(_) => ErrorKind::NotModified,
             Self::Archive { kind, .. } => *kind,
             Self::Containers(error) => error.kind(),
             Self::Images(error) => error.kind(),
             Self::Volumes(error) => error.kind(),
-            Self::Record(_) | Self::Internal(_) => ErrorKind::Internal,
+            // Docker's clients get 500 for a restart, whatever it was.
+            Self::Restart { .. } | Self::Record(_) | Self::Internal(_) => ErrorKind::Internal,
         }
     }
 

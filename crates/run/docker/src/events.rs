@@ -139,24 +139,14 @@ fn action_fits(action: &str, wanted: &str) -> bool {
             .is_some_and(|(kind, _)| kind == wanted)
 }
 
+/// The beginning of an id or a name will do, as Docker has it.
 fn passes_subject(event: &Event, filters: &Filters, subject: Subject, key: &str) -> bool {
     filters.any(key, |wanted| {
-        let is_about = event.subject == subject && names(event, wanted);
-        // A network's and volume's events carry the container they concern.
-        let concerns = subject == Subject::Container
-            && event
-                .attributes
-                .get("container")
-                .is_some_and(|id| id == wanted);
-        is_about || concerns
+        let name = event.attributes.get("name").map_or("", String::as_str);
+        let wanted_name = wanted.strip_prefix('/').unwrap_or(wanted);
+        event.subject == subject
+            && (event.actor.starts_with(wanted) || name.starts_with(wanted_name))
     })
-}
-
-fn names(event: &Event, wanted: &str) -> bool {
-    let name = event.attributes.get("name");
-    event.actor == wanted
-        || event.actor.starts_with(wanted) && wanted.len() >= 12
-        || name.is_some_and(|name| name == wanted.trim_start_matches('/'))
 }
 
 /// An image's filter also finds the containers made of it.
@@ -248,6 +238,9 @@ mod tests {
         check(r#"{"event":["exec_create"]}"#, (false, true));
         check(r#"{"container":["web"]}"#, (true, false));
         check(r#"{"container":["0123456789ab"]}"#, (true, false));
+        check(r#"{"container":["01"]}"#, (true, false));
+        check(r#"{"container":["we"]}"#, (true, false));
+        check(r#"{"container":["eb"]}"#, (false, false));
         check(r#"{"container":["ffff","web"]}"#, (true, true));
         check(r#"{"image":["nginx"]}"#, (true, false));
         check(r#"{"image":["nginx:1"]}"#, (true, false));

@@ -5,10 +5,19 @@
 
 use std::collections::BTreeMap;
 
+use regex_lite::{Regex, RegexBuilder};
 use serde_json::Value;
 
 /// Longest parameter that is looked at, bytes.
 pub const FILTERS_BYTES_MAX: usize = 64 * 1024;
+/// Longest regular expression that is looked at, bytes; a longer one fits
+/// nothing.
+pub const PATTERN_BYTES_MAX: usize = 1024;
+/// Most regular expressions of one key; further ones fit nothing.
+pub const PATTERNS_MAX: usize = 256;
+/// Memory of one compiled expression, bytes: `(a{900}){900}` is small to
+/// write.
+const COMPILED_BYTES_MAX: usize = 64 * 1024;
 
 /// Parsed filters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,8 +26,7 @@ pub struct Filters(BTreeMap<String, Vec<String>>);
 /// Why filters are refused; `Display` is Docker's sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
-    /// No JSON of either form. The sentence of the parser is added by the
-    /// façade, which knows Go's.
+    /// No JSON of either form.
     #[error("invalid filter")]
     Malformed,
     /// A key that means nothing here.
@@ -34,7 +42,61 @@ pub enum FilterError {
     },
 }
 
+/// The values of a key that Docker reads as regular expressions, compiled
+/// once for a whole listing.
+#[derive(Debug, Default)]
+pub struct Patterns(Vec<Pattern>);
+
+#[derive(Debug)]
+enum Pattern {
+    /// Without a special character: text that must be there.
+    Plain(String),
+    /// Fits where it is equal, or where the expression finds something; one
+    /// that cannot be compiled finds nothing.
+    Expression(String, Option<Regex>),
+}
+
+impl Patterns {
+    /// Whether no value was given, or `text` fits one of them.
+    pub fn fits(&self, text: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|pattern| pattern.fits(text))
+    }
+}
+
+impl Pattern {
+    fn fits(&self, text: &str) -> bool {
+        match self {
+            Self::Plain(part) => text.contains(part),
+            Self::Expression(written, compiled) => {
+                written == text
+                    || compiled
+                        .as_ref()
+                        .is_some_and(|compiled| compiled.is_match(text))
+            }
+        }
+    }
+}
+
 impl Filters {
+    /// The values of `key` as regular expressions.
+    pub fn patterns(&self, key: &str) -> Patterns {
+        let mut compiled = 0;
+        let pattern = |text: &String| {
+            if !text.contains(|c: char| r"\.+*?()|[]{}^$".contains(c)) {
+                return Pattern::Plain(text.clone());
+            }
+            compiled += 1;
+            let is_bounded = text.len() <= PATTERN_BYTES_MAX && compiled <= PATTERNS_MAX;
+            let expression = is_bounded.then(|| {
+                RegexBuilder::new(text)
+                    .size_limit(COMPILED_BYTES_MAX)
+                    .build()
+            });
+            Pattern::Expression(text.clone(), expression.and_then(Result::ok))
+        };
+        Patterns(self.values(key).iter().map(pattern).collect())
+    }
+
     /// Parses the parameter; empty means no filter.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
         if text.is_empty() {
@@ -193,6 +255,38 @@ mod tests {
         assert!(filters.excluded_labels(of));
         assert!(!filters.labels("label", |_| Some("d")));
         assert!(!filters.excluded_labels(|_| Some("")));
+    }
+
+    #[test]
+    fn patterns() {
+        let check = |pattern: &str, text: &str, expected: bool| {
+            let mut filters = Filters::default();
+            filters.add("name", pattern);
+            let got = filters.patterns("name").fits(text);
+            assert_eq!(got, expected, "{pattern} {text}");
+        };
+        check("web", "my-web1", true);
+        check("^web", "my-web1", false);
+        check("^/?web[0-9]+$", "/web12", true);
+        check("db|web", "web", true);
+        check("w.b", "wob", true);
+        check("a.b", "a.b", true);
+        check("(?i)WEB", "web", true);
+        check("", "anything", true);
+        // What is no expression fits what is equal to it.
+        check("we(b", "web", false);
+        check("[", "[", true);
+        // Hostile: neither memory nor time.
+        check("(((a{900}){900}){900})", "aaaa", false);
+        check(&"(".repeat(PATTERN_BYTES_MAX), "x", false);
+        check(&format!("^{}", ".?".repeat(PATTERN_BYTES_MAX)), "x", false);
+        let mut many = Filters::default();
+        for _ in 0..PATTERNS_MAX {
+            many.add("name", "a{99}");
+        }
+        many.add("name", "^x");
+        assert!(!many.patterns("name").fits("x"));
+        assert!(Filters::default().patterns("name").fits("x"));
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct HostFacts {
     pub hostname: String,
     /// Whether IPv4 packets are forwarded.
     pub ipv4_forwarding: bool,
+    /// Whether the kernel confines by AppArmor profiles.
+    pub apparmor: bool,
 }
 
 /// Every capability, by its number, `capabilities(7)`.
@@ -110,6 +112,7 @@ impl HostFacts {
             capabilities: bounding_set(),
             hostname: read_line("/proc/sys/kernel/hostname"),
             ipv4_forwarding: read_line("/proc/sys/net/ipv4/ip_forward") != "0",
+            apparmor: read_line("/sys/module/apparmor/parameters/enabled") == "Y",
         }
     }
 
@@ -211,6 +214,7 @@ pub(crate) fn example() -> HostFacts {
         capabilities: CAPABILITIES.to_vec(),
         hostname: "host".into(),
         ipv4_forwarding: true,
+        apparmor: false,
     }
 }
 

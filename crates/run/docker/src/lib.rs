@@ -19,6 +19,7 @@ pub mod engine;
 mod error;
 pub mod events;
 pub mod filters;
+mod go;
 pub mod host;
 pub mod mounts;
 pub mod naming;

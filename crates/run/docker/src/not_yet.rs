@@ -20,7 +20,7 @@ fn find(name: &str) -> Option<&'static str> {
 }
 
 /// Entries that the engine and its façade answer with.
-pub const ENGINE_ENTRIES: [&str; 20] = [
+pub const ENGINE_ENTRIES: [&str; 24] = [
     "pull",
     "push",
     "login",
@@ -41,6 +41,10 @@ pub const ENGINE_ENTRIES: [&str; 20] = [
     "volume-subpath",
     "websocket",
     "cluster-volume",
+    "log-attributes",
+    "log-compress",
+    "cgroup-parent",
+    "apparmor",
 ];
 
 #[cfg(test)]

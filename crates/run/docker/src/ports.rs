@@ -38,6 +38,16 @@ impl Transport {
     }
 }
 
+impl From<carrack_network::Protocol> for Transport {
+    fn from(protocol: carrack_network::Protocol) -> Self {
+        match protocol {
+            carrack_network::Protocol::Tcp => Self::Tcp,
+            carrack_network::Protocol::Udp => Self::Udp,
+            carrack_network::Protocol::Sctp => Self::Sctp,
+        }
+    }
+}
+
 impl std::fmt::Display for Port {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.number, self.protocol.as_str())

@@ -22,13 +22,13 @@ mod reaper;
 mod root;
 mod users;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::Mode;
 
 pub use ahead::Ahead;
 
-use crate::plan::{CgroupNamespace, Failure, FirstProcess, Plan, ProcessPlan};
+use crate::plan::{CgroupNamespace, Failure, FirstProcess, Plan, ProcessPlan, UserPlan};
 use devices::Dev;
 use inside::Root;
 use process::Prepared;
@@ -42,6 +42,18 @@ pub trait Report {
     /// Whether the supervisor ended. Asked right after the death signal was
     /// set, which a death before that moment does not send.
     fn is_orphaned(&self) -> bool;
+}
+
+/// The numbers of `user[:group]` in a root directory, for a daemon that gives
+/// files to a container's user or wants to know one early. Reads hostile
+/// files: bounded, and nothing of theirs is followed outside.
+pub fn look_up_user(root: impl AsFd, user: &str) -> Result<(u32, u32), Failure> {
+    let plan = UserPlan::Named {
+        user: user.to_owned(),
+        groups: Vec::new(),
+    };
+    let found = users::find(&Root::of_mount(root)?, &plan, users::Home::Known)?;
+    Ok((found.uid, found.gid))
 }
 
 /// What an init does before it is parked, in the container's namespaces: all

@@ -8,8 +8,6 @@ use crate::{ANONYMOUS_LABEL, DRIVER, Volume};
 /// alternatives, but all labels must match, as docker has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListFilter {
-    /// Part of the name; `^` and `$` tie it to the start and the end.
-    pub names: Vec<String>,
     /// The driver.
     pub drivers: Vec<String>,
     /// Labels that the volume has.
@@ -75,9 +73,7 @@ impl LabelFilter {
 impl ListFilter {
     /// Whether the volume is meant, apart from `dangling`.
     pub(crate) fn matches(&self, volume: &Volume) -> bool {
-        let name = volume.name().as_str();
-        (self.names.is_empty() || self.names.iter().any(|part| has_part(name, part)))
-            && (self.drivers.is_empty() || self.drivers.iter().any(|driver| driver == DRIVER))
+        (self.drivers.is_empty() || self.drivers.iter().any(|driver| driver == DRIVER))
             && labelled(volume, &self.labels, &self.without_labels)
     }
 }
@@ -91,24 +87,6 @@ impl PruneFilter {
             PruneScope::Anonymous => volume.labels().contains_key(ANONYMOUS_LABEL),
         };
         scope && volume.options().is_empty() && labelled(volume, &self.labels, &self.without_labels)
-    }
-}
-
-/// Docker takes a regular expression; of those, names need the anchors.
-fn has_part(name: &str, part: &str) -> bool {
-    let (start, part) = match part.strip_prefix('^') {
-        Some(rest) => (true, rest),
-        None => (false, part),
-    };
-    let (end, part) = match part.strip_suffix('$') {
-        Some(rest) => (true, rest),
-        None => (false, part),
-    };
-    match (start, end) {
-        (true, true) => name == part,
-        (true, false) => name.starts_with(part),
-        (false, true) => name.ends_with(part),
-        (false, false) => name.contains(part),
     }
 }
 

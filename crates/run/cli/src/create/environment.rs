@@ -16,7 +16,8 @@ pub(crate) fn put(
     surroundings: &Surroundings<'_>,
     body: &mut Map<String, Value>,
 ) -> Result<(), String> {
-    let variables = variables(parsed, surroundings)?;
+    let mut variables = variables(parsed, surroundings)?;
+    (surroundings.add_proxies)(&mut variables);
     if !variables.is_empty() {
         body.insert("Env".to_owned(), json!(variables));
     }

@@ -27,6 +27,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) variable: &'a dyn Fn(&str) -> Option<String>,
     /// The working directory.
     pub(crate) folder: PathBuf,
+    /// Adds the proxies of the user's settings to a container's variables.
+    pub(crate) add_proxies: &'a dyn Fn(&mut Vec<String>),
 }
 
 /// Whether the client stays with the container.

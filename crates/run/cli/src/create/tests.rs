@@ -91,6 +91,7 @@ fn answer(line: &str) -> String {
     let surroundings = Surroundings {
         variable: &variable,
         folder: folder(),
+        add_proxies: &|_| {},
     };
     let attachment = if parsed.on("detach") {
         Attachment::Detached

@@ -9,7 +9,7 @@ use super::print;
 
 const BUILT_IN: &[&str] = &[
     "and", "or", "not", "eq", "ne", "lt", "le", "gt", "ge", "len", "index", "slice", "print",
-    "printf", "println",
+    "printf", "println", "html", "js", "urlquery",
 ];
 const DOCKERS: &[&str] = &[
     "json", "join", "split", "lower", "upper", "title", "pad", "truncate",
@@ -59,6 +59,9 @@ pub(super) fn call(name: &str, arguments: Vec<Datum>) -> Result<Datum, String> {
             let format = text(format)?;
             Ok(Datum::text(print::printf(format, values)?))
         }
+        ("html", values) => Ok(Datum::text(html(&one_text(values)?))),
+        ("js", values) => Ok(Datum::text(js(&one_text(values)?))),
+        ("urlquery", values) => Ok(Datum::text(query(&one_text(values)?))),
         ("json", [value]) => Ok(Datum::text(print::json(&value.value))),
         ("join", [value, separator]) => join(value, text(separator)?),
         ("split", [value, separator]) => {
@@ -104,6 +107,65 @@ pub(super) fn call(name: &str, arguments: Vec<Datum>) -> Result<Datum, String> {
             arguments.len()
         )),
     }
+}
+
+/// The longest text that is escaped, bytes: each escape in another may double
+/// it.
+const ESCAPED_BYTES: usize = 1 << 20;
+
+/// What Go's escapers take: a text, or everything printed.
+fn one_text(values: &[Datum]) -> Result<String, String> {
+    let one = match values {
+        [one] => text(one).map_or_else(|_| print::print(values), str::to_owned),
+        _ => print::print(values),
+    };
+    if one.len() > ESCAPED_BYTES {
+        return Err("the text to escape is too long".to_owned());
+    }
+    Ok(one)
+}
+
+fn html(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\0' => out.push('\u{fffd}'),
+            '"' => out.push_str("&#34;"),
+            '\'' => out.push_str("&#39;"),
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+fn js(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\\' | '\'' | '"' => out.extend(['\\', character]),
+            '<' | '>' | '&' | '=' => out.push_str(&format!("\\u{:04X}", u32::from(character))),
+            other if other.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(other))),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+fn query(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(char::from(byte));
+            }
+            b' ' => out.push('+'),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
 }
 
 fn text(datum: &Datum) -> Result<&str, String> {

@@ -209,6 +209,28 @@ fn rows_have_labels_and_headers_leave_functions_alone() {
 }
 
 #[test]
+fn escapers() {
+    let value = json!({"A": "<a href='x'>\"b\" & c=d\\\n\u{e9}</a>", "N": 5});
+    let check = |source: &str, expected: &str| {
+        let got = Template::parse(source).unwrap().execute(&value);
+        assert_eq!(got.as_deref(), Ok(expected), "{source}");
+    };
+    check(
+        "{{html .A}}",
+        "&lt;a href=&#39;x&#39;&gt;&#34;b&#34; &amp; c=d\\\n\u{e9}&lt;/a&gt;",
+    );
+    check(
+        "{{js .A}}",
+        "\\u003Ca href\\u003D\\'x\\'\\u003E\\\"b\\\" \\u0026 c\\u003Dd\\\\\\u000A\u{e9}\\u003C/a\\u003E",
+    );
+    check("{{urlquery .N \" /é\"}}", "5+%2F%C3%A9");
+    check("{{.N | html}}", "5");
+    let doubled = "{{".to_owned() + &"js (".repeat(40) + "\"\\\\\"" + &")".repeat(40) + "}}";
+    let grown = Template::parse(&doubled).map(|template| template.execute(&value).is_err());
+    assert!(grown.unwrap_or(true), "escapes of escapes stay small");
+}
+
+#[test]
 fn hostile_templates_stay_small() {
     let deep = "{{".to_owned() + &"(".repeat(10_000) + "1" + &")".repeat(10_000) + "}}";
     assert!(Template::parse(&deep).is_err());

@@ -56,7 +56,8 @@ impl Streams {
 }
 
 fn attach(session: &mut Session, parsed: &Parsed) -> Outcome {
-    let keys = DetachKeys::parse(parsed.text("detach-keys")).map_err(Failure::new)?;
+    let detach_keys = session.detach_keys(parsed);
+    let keys = DetachKeys::parse(&detach_keys).map_err(Failure::new)?;
     let name = segment(&parsed.args[0]);
     let inspect_path = format!("/containers/{name}/json");
     let container = session.engine.ask(Ask::get(&inspect_path))?;
@@ -104,7 +105,7 @@ fn attach(session: &mut Session, parsed: &Parsed) -> Outcome {
     let wait_path = format!("/containers/{id}/wait");
     let engine = &mut session.engine;
     let sent_wait = engine.begin(&Ask::post(&wait_path))?;
-    let sent_attach = engine.begin(&streams.ask(&attach_path, parsed.text("detach-keys")))?;
+    let sent_attach = engine.begin(&streams.ask(&attach_path, &detach_keys))?;
     let attached = engine.complete(sent_attach)?;
     let hijacked = engine.hijack(attached)?;
     if tty {

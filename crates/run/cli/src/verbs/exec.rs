@@ -58,9 +58,15 @@ fn exec(session: &mut Session, parsed: &Parsed) -> Outcome {
     let surroundings = Surroundings {
         variable: &Session::variable,
         folder: session.folder(),
+        add_proxies: &|_| {},
     };
     let variables = environment::variables(parsed, &surroundings).map_err(Failure::new)?;
-    let keys = DetachKeys::parse(parsed.text("detach-keys")).map_err(Failure::new)?;
+    let detach_keys = if detach {
+        parsed.text("detach-keys").to_owned()
+    } else {
+        session.detach_keys(parsed)
+    };
+    let keys = DetachKeys::parse(&detach_keys).map_err(Failure::new)?;
     if !detach && let Err(failure) = terminal::check_tty(stdin, tty) {
         // That there is no such container is the better answer.
         let path = format!("/containers/{}/json", segment(name));
@@ -71,7 +77,7 @@ fn exec(session: &mut Session, parsed: &Parsed) -> Outcome {
     let mut body = Map::new();
     put_text(&mut body, "User", parsed.text("user"));
     put_text(&mut body, "WorkingDir", parsed.text("workdir"));
-    put_text(&mut body, "DetachKeys", parsed.text("detach-keys"));
+    put_text(&mut body, "DetachKeys", &detach_keys);
     put_switch(&mut body, "Privileged", parsed.on("privileged"));
     put_switch(&mut body, "Tty", tty);
     put_switch(&mut body, "AttachStdin", stdin);

@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::listing::{Width, source};
+use super::listing::{Shapes, Width, source};
 use super::{Arity, Place, Verb, items, number, text};
 use crate::create::reference;
 use crate::engine::{Ask, segment};
 use crate::failure::{Failure, Outcome, exit};
 use crate::flags::{FILTER, Flag, LIST, Order, Parsed, STRING, SWITCH, flag, letter};
+use crate::not_yet;
 use crate::session::Session;
 use crate::show::listing::{Format, Row};
 use crate::show::time::{go_default, now, rfc3339};
@@ -25,6 +26,7 @@ static LIST_FLAGS: &[Flag] = &[
     flag("format", STRING, "table, table TEMPLATE, json or TEMPLATE"),
     flag("no-trunc", SWITCH, "Show ids whole"),
     letter("quiet", 'q', SWITCH, "Show ids alone"),
+    flag("tree", SWITCH, "Show platforms below each image"),
 ];
 
 pub(super) static IMAGES: Verb = Verb {
@@ -111,13 +113,30 @@ const TABLE: &str = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}
 const DIGEST_TABLE: &str =
     "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
 
+const RAW: &str = "repository: {{.Repository}}\ntag: {{.Tag}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n";
+const DIGEST_RAW: &str = "repository: {{.Repository}}\ntag: {{.Tag}}\ndigest: {{.Digest}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n";
+
 fn images(session: &mut Session, parsed: &Parsed) -> Outcome {
     let table = if parsed.on("digests") {
         DIGEST_TABLE
     } else {
         TABLE
     };
-    let mut source = source(parsed, table, "{{.ID}}").to_owned();
+    if parsed.on("tree") {
+        return Err(not_yet::flag("tree", "tree"));
+    }
+    let shapes = Shapes {
+        configured: session.settings().text("imagesFormat"),
+        table,
+        quiet: "{{.ID}}",
+        raw: if parsed.on("digests") {
+            DIGEST_RAW
+        } else {
+            RAW
+        },
+        raw_quiet: "image_id: {{.ID}}",
+    };
+    let mut source = source(parsed, shapes).to_owned();
     if parsed.on("digests") && source.starts_with("table") && !source.contains("{{.Digest}}") {
         source.push_str("\t{{.Digest}}");
     }
@@ -266,7 +285,12 @@ fn history(session: &mut Session, parsed: &Parsed) -> Outcome {
     } else {
         "table {{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
     };
-    let format = Format::parse(source(parsed, table, "{{.ID}}"))?;
+    let shapes = Shapes {
+        table,
+        quiet: "{{.ID}}",
+        ..Shapes::default()
+    };
+    let format = Format::parse(source(parsed, shapes))?;
     let path = format!("/images/{}/history", segment(&parsed.args[0]));
     let ask = Ask::get(&path).with_some("platform", platform(parsed)?);
     let entries = session.engine.ask(ask)?;
@@ -319,18 +343,19 @@ fn history(session: &mut Session, parsed: &Parsed) -> Outcome {
 
 /// A platform as the API takes it: a JSON object.
 pub(super) fn platform(parsed: &Parsed) -> Result<Option<String>, Failure> {
-    let platform = parsed.text("platform");
-    if platform.is_empty() {
-        return Ok(None);
+    match parsed.text("platform") {
+        "" => Ok(None),
+        platform => platform_json(platform).map(Some),
     }
+}
+
+fn platform_json(platform: &str) -> Result<String, Failure> {
     let parts: Vec<&str> = platform.split('/').collect();
     match parts.as_slice() {
-        [os, architecture] => Ok(Some(
-            json!({"os": os, "architecture": architecture}).to_string(),
-        )),
-        [os, architecture, variant] => Ok(Some(
-            json!({"os": os, "architecture": architecture, "variant": variant}).to_string(),
-        )),
+        [os, architecture] => Ok(json!({"os": os, "architecture": architecture}).to_string()),
+        [os, architecture, variant] => {
+            Ok(json!({"os": os, "architecture": architecture, "variant": variant}).to_string())
+        }
         _ => Err(Failure::new(format!(
             "invalid platform: \"{platform}\": expected os/architecture[/variant]"
         ))),
@@ -367,10 +392,12 @@ fn rmi(session: &mut Session, parsed: &Parsed) -> Outcome {
     let mut fatal = false;
     for name in &parsed.args {
         let path = format!("/images/{}", segment(name));
-        let ask = Ask::delete(&path)
+        let mut ask = Ask::delete(&path)
             .with_if("force", parsed.on("force"))
-            .with_if("noprune", parsed.on("no-prune"))
-            .with_some("platforms", platform(parsed)?);
+            .with_if("noprune", parsed.on("no-prune"));
+        for platform in parsed.all("platform") {
+            ask = ask.with("platforms", platform_json(platform)?);
+        }
         match session.engine.ask(ask) {
             Ok(answer) => {
                 for item in items(&answer, "") {

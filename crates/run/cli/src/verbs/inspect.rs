@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::images::platform;
 use super::{Arity, Place, Verb};
 use crate::engine::{Ask, EngineError, segment};
 use crate::failure::{Failure, Outcome, exit};
@@ -77,8 +78,11 @@ pub(super) static IMAGE_INSPECT: Verb = verb(
         ],
     )],
     |session, parsed| {
+        let platform = platform(parsed)?;
         show(session, parsed, |session, name| {
-            get(session, "images", name, Sizes::Without)
+            let path = format!("/images/{}/json", segment(name));
+            let ask = Ask::get(&path).with_some("platform", platform.as_ref());
+            session.engine.ask_raw(ask).map_err(Failure::from)
         })
     },
 );

@@ -106,12 +106,33 @@ impl Width {
     }
 }
 
+/// What a verb can show its listing by.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shapes<'a> {
+    /// The user's settings', instead of the table.
+    pub(super) configured: &'a str,
+    /// The table.
+    pub(super) table: &'a str,
+    /// For `--quiet`.
+    pub(super) quiet: &'a str,
+    /// For `--format raw`; empty where docker has none.
+    pub(super) raw: &'a str,
+    /// For both.
+    pub(super) raw_quiet: &'a str,
+}
+
 /// The source of a listing's format: the verb's table for nothing or `table`.
-pub(super) fn source<'a>(parsed: &'a Parsed, table: &'a str, quiet: &'a str) -> &'a str {
-    match parsed.text("format") {
-        _ if parsed.on("quiet") => quiet,
-        "" | "table" => table,
+pub(super) fn source<'a>(parsed: &'a Parsed, shapes: Shapes<'a>) -> &'a str {
+    let format = match parsed.text("format") {
+        "" => shapes.configured,
         format => format,
+    };
+    match (format, parsed.on("quiet")) {
+        ("raw", true) if !shapes.raw.is_empty() => shapes.raw_quiet,
+        (_, true) => shapes.quiet,
+        ("raw", false) if !shapes.raw.is_empty() => shapes.raw,
+        ("" | "table", false) => shapes.table,
+        (format, false) => format,
     }
 }
 
@@ -125,13 +146,14 @@ fn ps(session: &mut Session, parsed: &Parsed) -> Outcome {
     } else {
         TABLE
     };
-    let raw = raw_format(parsed.on("size"), parsed.on("quiet"));
-    let source = if parsed.text("format") == "raw" {
-        raw.as_str()
-    } else {
-        source(parsed, table, "{{.ID}}")
+    let shapes = Shapes {
+        configured: session.settings().text("psFormat"),
+        table,
+        quiet: "{{.ID}}",
+        raw: &raw_format(parsed.on("size")),
+        raw_quiet: "container_id: {{.ID}}",
     };
-    let format = Format::parse(source).map_err(|failure| {
+    let format = Format::parse(source(parsed, shapes)).map_err(|failure| {
         // docker looks at this verb's template before it lists anything.
         Failure::new(
             failure
@@ -167,10 +189,7 @@ fn ps(session: &mut Session, parsed: &Parsed) -> Outcome {
 }
 
 /// The `raw` format's template.
-fn raw_format(size: bool, quiet: bool) -> String {
-    if quiet {
-        return "container_id: {{.ID}}".to_owned();
-    }
+fn raw_format(size: bool) -> String {
     let mut source = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\n\
                       state: {{- pad .State 1 0}}\nstatus: {{- pad .Status 1 0}}\nnames: {{.Names}}\n\
                       labels: {{- pad .Labels 1 0}}\nports: {{- pad .Ports 1 0}}\n"

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::listing::{Width, source};
+use super::listing::{Shapes, Width, source};
 use super::{Arity, Place, Verb, at, items, text};
 use crate::engine::Ask;
 use crate::failure::{Outcome, exit};
@@ -36,7 +36,14 @@ pub(super) static NETWORK_LS: Verb = Verb {
 
 fn ls(session: &mut Session, parsed: &Parsed) -> Outcome {
     let table = "table {{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}";
-    let format = Format::parse(source(parsed, table, "{{.ID}}"))?;
+    let shapes = Shapes {
+        configured: session.settings().text("networksFormat"),
+        table,
+        quiet: "{{.ID}}",
+        raw: "network_id: {{.ID}}\nname: {{.Name}}\ndriver: {{.Driver}}\nscope: {{.Scope}}\n",
+        raw_quiet: "network_id: {{.ID}}",
+    };
+    let format = Format::parse(source(parsed, shapes))?;
     let networks = session
         .engine
         .ask(Ask::get("/networks").filtered(&parsed.filters("filter")))?;

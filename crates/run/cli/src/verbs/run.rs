@@ -117,6 +117,7 @@ fn read(
     let surroundings = Surroundings {
         variable: &Session::variable,
         folder: session.folder(),
+        add_proxies: &|variables| session.settings().add_proxies(&session.host, variables),
     };
     CreateRequest::read(parsed, &surroundings, attachment).map_err(|text| with_help(&text, verb))
 }
@@ -177,12 +178,7 @@ fn create_container(
     }
     let ask = Ask::post("/containers/create")
         .with_some("name", parsed.last("name").filter(|name| !name.is_empty()))
-        .with_some(
-            "platform",
-            parsed
-                .last("platform")
-                .filter(|platform| !platform.is_empty()),
-        )
+        .with_some("platform", Session::platform(parsed))
         .body(request.bytes());
     let answer = match session.engine.ask(ask) {
         Ok(answer) => answer,
@@ -258,7 +254,7 @@ fn run(session: &mut Session, parsed: &Parsed) -> Outcome {
         }
         Attachment::Detached => {}
     }
-    let keys = DetachKeys::parse(parsed.text("detach-keys")).map_err(Failure::new)?;
+    let keys = DetachKeys::parse(&session.detach_keys(parsed)).map_err(Failure::new)?;
     if request.tty
         && let Some((rows, columns)) = terminal::size()
     {
@@ -312,8 +308,9 @@ fn attached(
     } else {
         "next-exit"
     };
+    let detach_keys = session.detach_keys(parsed);
     let engine = &mut session.engine;
-    let sent_attach = engine.begin(&streams.ask(&attach_path, parsed.text("detach-keys")))?;
+    let sent_attach = engine.begin(&streams.ask(&attach_path, &detach_keys))?;
     let sent_wait = engine.begin(&Ask::post(&wait_path).with("condition", condition))?;
     let attached = engine.complete(sent_attach)?;
     let hijacked = engine.hijack(attached)?;

@@ -46,8 +46,9 @@ fn start(session: &mut Session, parsed: &Parsed) -> Outcome {
     if parsed.given("checkpoint") || parsed.given("checkpoint-dir") {
         return Err(not_yet::flag("checkpoint", "checkpoint"));
     }
-    let keys = DetachKeys::parse(parsed.text("detach-keys")).map_err(Failure::new)?;
+    DetachKeys::parse(parsed.text("detach-keys")).map_err(Failure::new)?;
     if parsed.on("attach") || parsed.on("interactive") {
+        let keys = DetachKeys::parse(&session.detach_keys(parsed)).map_err(Failure::new)?;
         if parsed.args.len() > 1 {
             return Err(Failure::new(
                 "you cannot start and attach multiple containers at once",
@@ -100,8 +101,9 @@ fn attached(session: &mut Session, parsed: &Parsed, keys: DetachKeys) -> Outcome
     let attach_path = format!("/containers/{id}/attach");
     let wait_path = format!("/containers/{id}/wait");
     let condition = if auto_remove { "removed" } else { "next-exit" };
+    let detach_keys = session.detach_keys(parsed);
     let engine = &mut session.engine;
-    let sent_attach = engine.begin(&streams.ask(&attach_path, parsed.text("detach-keys")))?;
+    let sent_attach = engine.begin(&streams.ask(&attach_path, &detach_keys))?;
     let sent_wait = engine.begin(&Ask::post(&wait_path).with("condition", condition))?;
     let attached = engine.complete(sent_attach)?;
     let hijacked = engine.hijack(attached)?;

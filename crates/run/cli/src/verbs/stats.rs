@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::listing::Width;
+use super::listing::{Shapes, Width, source};
 use super::{Arity, Place, Verb, at, items, number, text};
 use crate::engine::{Ask, Engine, segment};
 use crate::failure::{Failure, Outcome, exit};
@@ -154,10 +154,12 @@ fn watch(mut engine: Engine, name: String, series: Series, samples: Arc<Samples>
 }
 
 fn stats(session: &mut Session, parsed: &Parsed) -> Outcome {
-    let format = Format::parse(match parsed.text("format") {
-        "" | "table" => TABLE,
-        format => format,
-    })?;
+    let shapes = Shapes {
+        configured: session.settings().text("statsFormat"),
+        table: TABLE,
+        ..Shapes::default()
+    };
+    let format = Format::parse(source(parsed, shapes))?;
     let series = if parsed.on("no-stream") {
         Series::One
     } else {

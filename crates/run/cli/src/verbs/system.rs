@@ -57,6 +57,10 @@ fn client(session: &Session) -> Map<String, Value> {
         ("Os", "linux"),
         ("Arch", architecture()),
         ("Context", "default"),
+        // What this program does not know of itself, templates may still name.
+        ("GitCommit", ""),
+        ("GoVersion", ""),
+        ("BuildTime", ""),
     ] {
         client.insert(name.to_owned(), json!(value));
     }

@@ -142,12 +142,7 @@ fn import(session: &mut Session, parsed: &Parsed) -> Outcome {
             "message",
             parsed.last("message").filter(|message| !message.is_empty()),
         )
-        .with_some(
-            "platform",
-            parsed
-                .last("platform")
-                .filter(|platform| !platform.is_empty()),
-        );
+        .with_some("platform", Session::platform(parsed));
     for change in parsed.all("change") {
         ask = ask.with("changes", change);
     }

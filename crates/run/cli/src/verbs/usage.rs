@@ -157,6 +157,9 @@ fn df(session: &mut Session, parsed: &Parsed) -> Outcome {
         "" | "table" => {
             "table {{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}"
         }
+        "raw" => {
+            "type: {{.Type}}\ntotal: {{.TotalCount}}\nactive: {{.Active}}\nsize: {{.Size}}\nreclaimable: {{.Reclaimable}}\n"
+        }
         format => format,
     })?;
     let rows: Vec<Row> = usages(&answer).iter().map(Usage::row).collect();

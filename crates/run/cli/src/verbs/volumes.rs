@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::listing::source;
+use super::listing::{Shapes, source};
 use super::{Arity, Place, Verb, at, items, number, text};
 use crate::create::{environment, key_values, put_map, put_text};
 use crate::engine::{Ask, segment};
 use crate::failure::{Failure, Outcome, exit};
 use crate::flags::{FILTER, Kind, LIST, Order, Parsed, STRING, SWITCH, flag, letter};
+use crate::not_yet;
 use crate::session::Session;
 use crate::show::listing::{Format, Row, labels_text};
 use crate::show::units::decimal_size;
@@ -54,6 +55,7 @@ pub(super) static VOLUME_LS: Verb = Verb {
                 FILTER,
                 "Show those that fit: dangling=…, label=…, name=…",
             ),
+            flag("cluster", SWITCH, "Show cluster volumes alone"),
             flag("format", STRING, "table, table TEMPLATE, json or TEMPLATE"),
             letter("quiet", 'q', SWITCH, "Show names alone"),
         ],
@@ -113,7 +115,17 @@ fn create(session: &mut Session, parsed: &Parsed) -> Outcome {
 }
 
 fn ls(session: &mut Session, parsed: &Parsed) -> Outcome {
-    let format = Format::parse(source(parsed, "table {{.Driver}}\t{{.Name}}", "{{.Name}}"))?;
+    if parsed.on("cluster") {
+        return Err(not_yet::flag("cluster", "cluster"));
+    }
+    let shapes = Shapes {
+        configured: session.settings().text("volumesFormat"),
+        table: "table {{.Driver}}\t{{.Name}}",
+        quiet: "{{.Name}}",
+        raw: "name: {{.Name}}\ndriver: {{.Driver}}\n",
+        raw_quiet: "name: {{.Name}}",
+    };
+    let format = Format::parse(source(parsed, shapes))?;
     let answer = session
         .engine
         .ask(Ask::get("/volumes").filtered(&parsed.filters("filter")))?;

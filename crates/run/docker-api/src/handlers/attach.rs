@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use carrack_containers::{AttachRequest, ContainerId, LogQuery};
 use carrack_docker::Engine;
+use carrack_docker::engine::KeysOf;
 use carrack_serve::{Response, TakenConnection};
 use http::{HeaderValue, StatusCode, header};
 use tokio::io::AsyncWriteExt;
@@ -31,7 +32,7 @@ struct Wanted {
 /// Attaches.
 pub(crate) async fn attach(call: Call) -> Answer {
     let (id, terminal) = call.engine.check_attach(call.name())?;
-    let keys = Engine::detach_keys(call.query.get("detachKeys"))?;
+    let keys = Engine::detach_keys(KeysOf::Attach, call.query.get("detachKeys"))?;
     let wanted = Wanted {
         id,
         terminal,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use carrack_docker::events::{Event, Subscription, passes};
+use carrack_docker::events::{Event, Subject, Subscription, passes};
 use carrack_docker::filters::Filters;
 use carrack_serve::{Response, StreamSender};
 use http::StatusCode;
@@ -12,6 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::call::{Answer, Call};
 use crate::error::ApiError;
 use crate::handlers::logs::parse_time;
+use crate::version::v;
 use crate::wire;
 
 /// Which events a client wants.
@@ -19,6 +20,8 @@ struct Wanted {
     filters: Filters,
     since_ns: Option<i64>,
     until: Option<SystemTime>,
+    /// Whether the client knows that images are created.
+    creations: bool,
 }
 
 /// What happened and what happens.
@@ -30,11 +33,22 @@ pub(crate) async fn events(call: Call) -> Answer {
             ))
         })
     };
-    let since = time("since")?;
+    let (since, until) = (time("since")?, time("until")?);
+    if let (since, Some(until)) = (since.unwrap_or(SystemTime::UNIX_EPOCH), until)
+        && until < since
+    {
+        return Err(ApiError::bad_request(format!(
+            "`since` time ({}) cannot be after `until` time ({})",
+            call.query.get("since"),
+            call.query.get("until")
+        )));
+    }
     let wanted = Wanted {
         filters: call.query.filters()?,
-        since_ns: since.map(nanos),
-        until: time("until")?,
+        // An end alone asks for everything before it.
+        since_ns: since.map(nanos).or(until.map(|_| 0)),
+        until,
+        creations: call.version >= v(46),
     };
     // Before the head is out, so that a client misses nothing after it.
     let subscription = call.engine.events().subscribe();
@@ -50,7 +64,9 @@ async fn forward(subscription: Subscription, wanted: Wanted, sender: StreamSende
     } = subscription;
     let until_ns = wanted.until.map(nanos);
     let is_wanted = |event: &Event| {
-        until_ns.is_none_or(|until| event.at_ns <= until) && passes(event, &wanted.filters)
+        until_ns.is_none_or(|until| event.at_ns <= until)
+            && (wanted.creations || event.subject != Subject::Image || event.action != "create")
+            && passes(event, &wanted.filters)
     };
     if let Some(since) = wanted.since_ns {
         for event in kept.iter().filter(|event| event.at_ns >= since) {

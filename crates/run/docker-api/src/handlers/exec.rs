@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use carrack_containers::AttachRequest;
 use carrack_docker::Engine;
-use carrack_docker::engine::ExecOptions;
+use carrack_docker::engine::{ExecOptions, KeysOf};
 use carrack_serve::TakenConnection;
 use http::StatusCode;
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use crate::error::with_causes;
 use crate::handlers::attach::{taken_over, tell};
 use crate::handlers::containers::terminal_size;
 use crate::json::read;
+use crate::version::v;
 
 /// Body of `POST /containers/{name}/exec`.
 #[derive(Debug, Default, Deserialize)]
@@ -38,6 +39,8 @@ struct CreateBody {
 #[serde(rename_all = "PascalCase", default)]
 struct StartBody {
     detach: bool,
+    tty: bool,
+    console_size: Option<[u16; 2]>,
 }
 
 /// `POST /containers/{name}/exec`
@@ -49,7 +52,10 @@ pub(crate) async fn create(mut call: Call) -> Answer {
         working_dir: body.working_dir,
         user: body.user,
         tty: body.tty,
-        console_size: body.console_size.map(|[height, width]| (height, width)),
+        console_size: body
+            .console_size
+            .filter(|_| call.version >= v(42))
+            .map(|[height, width]| (height, width)),
         privileged: body.privileged,
         attach_stdin: body.attach_stdin,
         attach_stdout: body.attach_stdout,
@@ -65,13 +71,20 @@ pub(crate) async fn start(mut call: Call) -> Answer {
     let body: StartBody = read(&mut call.request).await?;
     let exec = call.params.take("name");
     let checked = call.engine.check_exec(&exec)?;
+    // Without a terminal there is no console; older clients knew of none.
+    if let Some([height, width]) = body.console_size
+        && body.tty
+        && call.version >= v(42)
+    {
+        call.engine.exec_set_size(&exec, (height, width))?;
+    }
     if body.detach {
         call.engine.exec_start(&exec, None).await?;
         return empty(StatusCode::OK);
     }
     let options = checked.options;
     let terminal = options.tty;
-    let keys = Engine::detach_keys(&options.detach_keys)?;
+    let keys = Engine::detach_keys(KeysOf::Exec, &options.detach_keys)?;
     let attach = AttachRequest {
         stdin: options.attach_stdin,
         stdout: options.attach_stdout,

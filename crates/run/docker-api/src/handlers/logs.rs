@@ -1,5 +1,6 @@
 //! `GET /containers/{name}/logs`.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
@@ -19,10 +20,13 @@ const MULTIPLEXED: &str = "application/vnd.docker.multiplexed-stream";
 const DAEMON_ERROR: u8 = 3;
 
 /// How records are written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Form {
     terminal: bool,
     timestamps: bool,
+    /// Stands before each line, with a blank, where details are wanted; they
+    /// are the same for all of a container's records.
+    details: Option<String>,
 }
 
 /// What a container wrote.
@@ -60,6 +64,10 @@ pub(crate) async fn logs(call: Call) -> Answer {
     let form = Form {
         terminal,
         timestamps: call.query.boolean("timestamps"),
+        details: call
+            .query
+            .boolean("details")
+            .then(|| details(&container.log_attributes())),
     };
     let (response, sender) = Response::stream(StatusCode::OK, media_type);
     tokio::spawn(forward(records, sender, form));
@@ -74,7 +82,7 @@ async fn forward(mut records: LogStream, sender: StreamSender, form: Form) {
         };
         let piece = match record {
             None => break,
-            Some(Ok(entry)) => written(&entry, form),
+            Some(Ok(entry)) => written(&entry, &form),
             Some(Err(error)) => {
                 let text = format!("error from daemon in stream: {}\n", with_causes(&error));
                 let _client_left = sender.send(frame(DAEMON_ERROR, text.as_bytes())).await;
@@ -88,14 +96,46 @@ async fn forward(mut records: LogStream, sender: StreamSender, form: Form) {
     let _client_left = sender.finish().await;
 }
 
-fn written(entry: &LogEntry, form: Form) -> Bytes {
-    if !form.timestamps {
+fn written(entry: &LogEntry, form: &Form) -> Bytes {
+    if !form.timestamps && form.details.is_none() {
         return framed(entry, &entry.line, form.terminal);
     }
-    let mut line = padded(entry.at).into_bytes();
-    line.push(b' ');
+    let mut line = Vec::with_capacity(entry.line.len() + 64);
+    if form.timestamps {
+        line.extend_from_slice(padded(entry.at).as_bytes());
+        line.push(b' ');
+    }
+    if let Some(details) = &form.details {
+        line.extend_from_slice(details.as_bytes());
+        line.push(b' ');
+    }
     line.extend_from_slice(&entry.line);
     framed(entry, &line, form.terminal)
+}
+
+/// `name=value,…`, each escaped as in a query, so that a client can take them
+/// apart.
+fn details(attributes: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> = attributes
+        .iter()
+        .map(|(name, value)| format!("{}={}", query_escaped(name), query_escaped(value)))
+        .collect();
+    pairs.join(",")
+}
+
+/// Go's `url.QueryEscape`.
+fn query_escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(char::from(byte));
+            }
+            b' ' => out.push('+'),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
 }
 
 /// A record's text behind its stream's frame; a terminal has no frames.
@@ -167,20 +207,33 @@ mod tests {
             at: UNIX_EPOCH,
             line: Bytes::from_static(b"hi\n"),
         };
-        let form = Form {
+        let mut form = Form {
             terminal: false,
             timestamps: true,
+            details: None,
         };
-        let piece = written(&entry, form);
+        let piece = written(&entry, &form);
         assert_eq!(&piece[..8], [2, 0, 0, 0, 0, 0, 0, 34]);
         assert_eq!(&piece[8..], b"1970-01-01T00:00:00.000000000Z hi\n");
-        let raw = written(
-            &entry,
-            Form {
-                terminal: true,
-                timestamps: false,
-            },
-        );
-        assert_eq!(&raw[..], b"hi\n");
+        form.details = Some(String::new());
+        let piece = written(&entry, &form);
+        assert_eq!(&piece[8..], b"1970-01-01T00:00:00.000000000Z  hi\n");
+        form = Form {
+            terminal: true,
+            timestamps: false,
+            details: Some("a=b".to_owned()),
+        };
+        assert_eq!(&written(&entry, &form)[..], b"a=b hi\n");
+        form.details = None;
+        assert_eq!(&written(&entry, &form)[..], b"hi\n");
+    }
+
+    #[test]
+    fn details_are_escaped() {
+        let attributes = [("b c", "1,2=3"), ("a", "\u{e9}~\n")];
+        let attributes = attributes
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+        assert_eq!(details(&attributes), "a=%C3%A9~%0A,b+c=1%2C2%3D3");
     }
 }

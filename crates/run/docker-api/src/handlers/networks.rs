@@ -36,6 +36,6 @@ pub(crate) async fn remove(call: Call) -> Answer {
 
 /// `POST /networks/prune`: those that are there by themselves stay.
 pub(crate) async fn prune(call: Call) -> Answer {
-    call.query.filters()?;
+    call.engine.prune_networks(&call.query.filters()?)?;
     ok(&json!({"NetworksDeleted": null}))
 }

@@ -9,7 +9,9 @@ use serde_json::json;
 
 use crate::call::{Answer, Call};
 use crate::error::ApiError;
+use crate::handlers::platform;
 use crate::stream::{LateFailure, PieceWriter, produced};
+use crate::version::v;
 
 /// Bytes of a saved image written at once.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -20,7 +22,7 @@ const TAR: &str = "application/x-tar";
 pub(crate) async fn load(call: Call) -> Answer {
     let quiet = call.query.boolean("quiet");
     let options = LoadOptions {
-        platform: platform(call.query.get("platform"))?,
+        platform: written_platform(call.query.get("platform"))?,
     };
     let engine = Arc::clone(&call.engine);
     let source = call.request.body.into_reader();
@@ -63,7 +65,7 @@ pub(crate) async fn create(call: Call) -> Answer {
         reference,
         changes: call.query.all("changes").map(str::to_owned).collect(),
         message: call.query.given("message").map(str::to_owned),
-        platform: platform(call.query.get("platform"))?,
+        platform: written_platform(call.query.get("platform"))?,
     };
     let engine = Arc::clone(&call.engine);
     let source = call.request.body.into_reader();
@@ -97,25 +99,28 @@ pub(crate) async fn save_one(call: Call) -> Answer {
 }
 
 async fn save_named(call: Call, names: Vec<String>) -> Answer {
+    let platform = platform::wanted(&call, "platform", v(48))?;
+    let mut pins = Vec::new();
+    for name in &names {
+        pins.extend(platform::pinned(&call, name, platform.clone()).await?);
+    }
     let engine = Arc::clone(&call.engine);
     produced(TAR, LateFailure::BreakOff, move |writer| {
         let destination = BufWriter::with_capacity(PIECE_BYTES, writer);
         engine.images().save(&names, destination)?;
+        drop(pins);
         Ok(())
     })
     .await
 }
 
-fn platform(text: &str) -> Result<Option<Platform>, ApiError> {
+fn written_platform(text: &str) -> Result<Option<Platform>, ApiError> {
     if text.is_empty() {
         return Ok(None);
     }
     // Since 1.48 clients send the platform as JSON.
     if text.starts_with('{') {
-        let parsed = serde_json::from_str(text);
-        return parsed
-            .map(Some)
-            .map_err(|error| ApiError::bad_request(format!("failed to parse platform: {error}")));
+        return platform::decode(text).map(Some);
     }
     let parsed = text.parse::<Platform>();
     parsed

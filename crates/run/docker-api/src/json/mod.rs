@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::error::ApiError;
 
-pub(crate) use scan::syntax_error;
+use scan::syntax_error;
 
 /// Largest JSON body, bytes. A seccomp profile is 15 KiB, a label list may be
 /// long.

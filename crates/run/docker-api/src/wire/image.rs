@@ -70,7 +70,7 @@ pub(crate) fn inspect(inspection: &Inspection, root: &Path, version: ApiVersion)
         "RepoTags": names(&inspection.tags),
         "RepoDigests": names(&inspection.digests),
         "Parent": inspection.parent.as_ref().map_or("", |parent| parent.as_str()),
-        "Comment": config.comment.clone().unwrap_or_default(),
+        "Comment": comment(inspection),
     });
     if let Some(created) = &config.created {
         with(&mut value, "Created", created.as_str());
@@ -131,6 +131,14 @@ pub(crate) fn inspect(inspection: &Inspection, root: &Path, version: ApiVersion)
         );
     }
     value
+}
+
+/// The image's own comment, else that of its last step.
+fn comment(inspection: &Inspection) -> &str {
+    let config = &inspection.config;
+    let own = config.comment.as_deref().filter(|text| !text.is_empty());
+    let last = config.history.last();
+    own.or_else(|| last?.comment.as_deref()).unwrap_or_default()
 }
 
 /// The image's config with every member that Docker always shows. Since 1.50

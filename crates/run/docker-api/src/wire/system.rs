@@ -2,9 +2,10 @@
 
 use carrack_docker::Engine;
 use carrack_docker::engine::DiskUsage;
+use carrack_oci::runtime::SPEC_VERSION;
 use serde_json::{Value, json};
 
-use super::{image, list, volume, with, without};
+use super::{image, list, volume, with};
 use crate::version::{ApiVersion, MAX, MIN, v};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -50,8 +51,14 @@ pub(crate) fn info(engine: &Engine, version: ApiVersion) -> Value {
     let (name, release) = operating_system();
     let warnings = Some(engine.warnings()).filter(|warnings| !warnings.is_empty());
     let now = jiff::Timestamp::now().to_string();
-    let runtime = json!({"path": "carrack-runtime"});
-    let commit = json!({"ID": VERSION, "Expected": VERSION});
+    let mut runtime = json!({"path": "carrack-runtime"});
+    if version >= v(44) {
+        with(&mut runtime, "status", runtime_status());
+    }
+    let mut commit = json!({"ID": VERSION});
+    if version < v(49) {
+        with(&mut commit, "Expected", VERSION);
+    }
     let mut value = json!({
         "ID": engine.engine_id(),
         "Containers": counts.containers,
@@ -75,8 +82,6 @@ pub(crate) fn info(engine: &Engine, version: ApiVersion) -> Value {
         "CPUSet": true,
         "PidsLimit": true,
         "IPv4Forwarding": host.ipv4_forwarding,
-        "BridgeNfIptables": true,
-        "BridgeNfIp6tables": true,
         "Debug": false,
         "NFd": open_descriptors(),
         "OomKillDisable": !host.cgroup_v2,
@@ -95,8 +100,6 @@ pub(crate) fn info(engine: &Engine, version: ApiVersion) -> Value {
         "Architecture": std::env::consts::ARCH,
         "IndexServerAddress": INDEX,
         "RegistryConfig": {
-            "AllowNondistributableArtifactsCIDRs": [],
-            "AllowNondistributableArtifactsHostnames": [],
             "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
             "IndexConfigs": {
                 "docker.io": {"Name": "docker.io", "Mirrors": [], "Secure": true, "Official": true},
@@ -130,7 +133,8 @@ pub(crate) fn info(engine: &Engine, version: ApiVersion) -> Value {
         "ContainerdCommit": commit.clone(),
         "RuncCommit": commit.clone(),
         "InitCommit": commit,
-        "SecurityOptions": security_options(host.cgroup_v2),
+        "SecurityOptions": security_options(host.cgroup_v2, version),
+        "CDISpecDirs": [],
         "Warnings": warnings,
     });
     if let (Value::Object(value), Value::Object(rest)) = (&mut value, rest) {
@@ -140,22 +144,38 @@ pub(crate) fn info(engine: &Engine, version: ApiVersion) -> Value {
         with(&mut value, "KernelMemory", false);
         with(&mut value, "KernelMemoryTCP", false);
     }
+    if version < v(47) {
+        // Gone from Docker, but older clients look for them.
+        let registry = &mut value["RegistryConfig"];
+        with(registry, "AllowNondistributableArtifactsCIDRs", Value::Null);
+        let hosts = "AllowNondistributableArtifactsHostnames";
+        with(registry, hosts, Value::Null);
+    }
     if version >= v(49) {
-        without(
-            &mut value["RegistryConfig"],
-            &[
-                "AllowNondistributableArtifactsCIDRs",
-                "AllowNondistributableArtifactsHostnames",
-            ],
-        );
+        with(&mut value, "FirewallBackend", json!({"Driver": "nftables"}));
+    }
+    if version < v(50) {
+        with(&mut value, "BridgeNfIptables", false);
+        with(&mut value, "BridgeNfIp6tables", false);
     }
     value
 }
 
-fn security_options(cgroup_v2: bool) -> Vec<&'static str> {
-    let mut options = vec!["name=seccomp,profile=builtin"];
+/// Which specification the runtime follows, in the form of its `features`.
+fn runtime_status() -> Value {
+    let features = json!({"ociVersionMin": "1.0.0", "ociVersionMax": SPEC_VERSION});
+    json!({"org.opencontainers.runtime-spec.features": features.to_string()})
+}
+
+fn security_options(cgroup_v2: bool, version: ApiVersion) -> Vec<&'static str> {
+    let (seccomp, cgroupns) = if version < v(25) {
+        ("seccomp", "cgroupns")
+    } else {
+        ("name=seccomp,profile=builtin", "name=cgroupns")
+    };
+    let mut options = vec![seccomp];
     if cgroup_v2 {
-        options.push("name=cgroupns");
+        options.push(cgroupns);
     }
     options
 }

@@ -13,7 +13,7 @@ mod network;
 mod resources;
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use container::{ContainerConfig, Healthcheck, PortSet, VolumeSet};
 pub use host::{HostConfig, LogConfig, RestartPolicy};
@@ -82,13 +82,39 @@ pub fn from_json<T: DeserializeOwned + Default>(mut document: Value) -> Result<T
     serde_json::from_value(document).map_err(DecodeError::Field)
 }
 
+/// Maps of Go's, whose keys are kept with the zero of their values.
+const MAPS: [(&str, fn() -> Value); 11] = [
+    ("ExposedPorts", || Value::Object(Map::new())),
+    ("Volumes", || Value::Object(Map::new())),
+    ("PortBindings", || Value::Array(Vec::new())),
+    ("Labels", empty_text),
+    ("Annotations", empty_text),
+    ("Config", empty_text),
+    ("DriverOpts", empty_text),
+    ("Options", empty_text),
+    ("StorageOpt", empty_text),
+    ("Sysctls", empty_text),
+    ("Tmpfs", empty_text),
+];
+
+fn empty_text() -> Value {
+    Value::String(String::new())
+}
+
 /// Removes members that are `null`. Documents are bounded in depth by the
 /// parser (128), so the recursion is.
 fn strip_nulls(value: &mut Value) {
     match value {
         Value::Object(members) => {
             members.retain(|_, value| !value.is_null());
-            members.values_mut().for_each(strip_nulls);
+            for (name, member) in members.iter_mut() {
+                let map = MAPS.iter().find(|(map, _)| map == name);
+                if let (Some((_, zero)), Value::Object(entries)) = (map, &mut *member) {
+                    let nulls = entries.values_mut().filter(|entry| entry.is_null());
+                    nulls.for_each(|entry| *entry = zero());
+                }
+                strip_nulls(member);
+            }
         }
         Value::Array(items) => items.iter_mut().for_each(strip_nulls),
         _ => {}
@@ -149,9 +175,24 @@ mod tests {
             }),
             expect![[r#"
                 {"Hostname":"","Domainname":"","User":"","AttachStdin":false,"AttachStdout":false,"AttachStderr":false,"Tty":false,"OpenStdin":false,"StdinOnce":false,"Env":null,"Cmd":null,"Image":"a","Volumes":null,"WorkingDir":"","Entrypoint":null,"OnBuild":null,"Labels":null}
-                {"Binds":null,"ContainerIDFile":"","LogConfig":{"Type":"","Config":null},"NetworkMode":"","PortBindings":{"80/tcp":[{"HostIp":"","HostPort":"80"}]},"RestartPolicy":{"Name":"","MaximumRetryCount":0},"AutoRemove":false,"VolumeDriver":"","VolumesFrom":null,"ConsoleSize":[0,0],"CapAdd":null,"CapDrop":null,"CgroupnsMode":"","Dns":null,"DnsOptions":null,"DnsSearch":null,"ExtraHosts":null,"GroupAdd":null,"IpcMode":"","Cgroup":"","Links":null,"OomScoreAdj":0,"PidMode":"","Privileged":false,"PublishAllPorts":false,"ReadonlyRootfs":false,"SecurityOpt":null,"UTSMode":"","UsernsMode":"","ShmSize":0,"Isolation":"","CpuShares":0,"Memory":0,"NanoCpus":0,"CgroupParent":"","BlkioWeight":0,"BlkioWeightDevice":null,"BlkioDeviceReadBps":null,"BlkioDeviceWriteBps":null,"BlkioDeviceReadIOps":null,"BlkioDeviceWriteIOps":null,"CpuPeriod":0,"CpuQuota":0,"CpuRealtimePeriod":0,"CpuRealtimeRuntime":0,"CpusetCpus":"","CpusetMems":"","Devices":null,"DeviceCgroupRules":null,"DeviceRequests":null,"MemoryReservation":0,"MemorySwap":0,"MemorySwappiness":null,"OomKillDisable":false,"PidsLimit":-1,"Ulimits":null,"CpuCount":0,"CpuPercent":0,"IOMaximumIOps":0,"IOMaximumBandwidth":0,"Mounts":[{"Type":"bind","Source":"/a","Target":"/b"}],"MaskedPaths":null,"ReadonlyPaths":null,"Init":true}
+                {"Binds":null,"ContainerIDFile":"","LogConfig":{"Type":"","Config":null},"NetworkMode":"","PortBindings":{"80/tcp":[{"HostIp":"","HostPort":"80"}],"81/udp":[]},"RestartPolicy":{"Name":"","MaximumRetryCount":0},"AutoRemove":false,"VolumeDriver":"","VolumesFrom":null,"ConsoleSize":[0,0],"CapAdd":null,"CapDrop":null,"CgroupnsMode":"","Dns":null,"DnsOptions":null,"DnsSearch":null,"ExtraHosts":null,"GroupAdd":null,"IpcMode":"","Cgroup":"","Links":null,"OomScoreAdj":0,"PidMode":"","Privileged":false,"PublishAllPorts":false,"ReadonlyRootfs":false,"SecurityOpt":null,"UTSMode":"","UsernsMode":"","ShmSize":0,"Isolation":"","CpuShares":0,"Memory":0,"NanoCpus":0,"CgroupParent":"","BlkioWeight":0,"BlkioWeightDevice":null,"BlkioDeviceReadBps":null,"BlkioDeviceWriteBps":null,"BlkioDeviceReadIOps":null,"BlkioDeviceWriteIOps":null,"CpuPeriod":0,"CpuQuota":0,"CpuRealtimePeriod":0,"CpuRealtimeRuntime":0,"CpusetCpus":"","CpusetMems":"","Devices":null,"DeviceCgroupRules":null,"DeviceRequests":null,"MemoryReservation":0,"MemorySwap":0,"MemorySwappiness":null,"OomKillDisable":false,"PidsLimit":-1,"Ulimits":null,"CpuCount":0,"CpuPercent":0,"IOMaximumIOps":0,"IOMaximumBandwidth":0,"Mounts":[{"Type":"bind","Source":"/a","Target":"/b"}],"MaskedPaths":null,"ReadonlyPaths":null,"Init":true}
                 {"EndpointsConfig":{"bridge":{"IPAMConfig":null,"Links":["a"],"Aliases":null,"MacAddress":"","DriverOpts":null,"GwPriority":0,"NetworkID":"","EndpointID":"","Gateway":"","IPAddress":"","IPPrefixLen":0,"IPv6Gateway":"","GlobalIPv6Address":"","GlobalIPv6PrefixLen":0,"DNSNames":null}}}"#]],
         );
+    }
+
+    #[test]
+    fn a_map_keeps_its_keys() {
+        let body = json!({
+            "Image": "a", "ExposedPorts": {"80/tcp": null}, "Volumes": {"/v": null},
+            "Labels": {"a": null}, "HostConfig": {"Sysctls": {"b": null}},
+        });
+        let request = CreateRequest::from_json(body).expect("good");
+        let config = serde_json::to_value(&request.config).expect("JSON");
+        assert_eq!(config["ExposedPorts"], json!({"80/tcp": {}}));
+        assert_eq!(config["Volumes"], json!({"/v": {}}));
+        assert_eq!(config["Labels"], json!({"a": ""}));
+        let sysctls = request.host_config.sysctls.expect("given");
+        assert_eq!(sysctls["b"], "");
     }
 
     #[test]

@@ -114,13 +114,11 @@ impl Engine {
             .containers
             .rootfs(container.id(), RootfsAccess::Write)
             .await?;
-        let ownership = match options.to_container_user {
-            true => owner(&container),
-            false => Ownership::FromArchive,
-        };
-        let unpack_options = unpack::Options {
+        let user = container.view.new.user.user.clone();
+        let user = options.to_container_user.then_some(user);
+        let mut unpack_options = unpack::Options {
             mode: Mode::Plain,
-            ownership,
+            ownership: Ownership::FromArchive,
             overwrite: if options.keep_kinds {
                 Overwrite::SameKind
             } else {
@@ -130,6 +128,9 @@ impl Engine {
         };
         let (name, inside) = (reference.to_owned(), path.clone());
         let unpacked = tokio::task::spawn_blocking(move || {
+            if let Some(user) = user.filter(|user| !user.is_empty()) {
+                unpack_options.ownership = owner(&root, &user)?;
+            }
             put(&root, &inside, &unpack_options, source, &name)
         });
         unpacked.await??;
@@ -259,18 +260,15 @@ fn checked(path: &str) -> Result<&str> {
     Ok(path)
 }
 
-/// The user of a container's process as far as its config says it in numbers;
-/// root otherwise, as Docker does with what it cannot look up.
-fn owner(container: &Container) -> Ownership {
-    let user = &container.view.new.user.user;
-    if user.is_empty() {
-        return Ownership::FromArchive;
-    }
-    let (uid, gid) = user.split_once(':').unwrap_or((user, ""));
-    Ownership::Fixed {
-        uid: uid.parse().unwrap_or(0),
-        gid: gid.parse().unwrap_or(0),
-    }
+/// The container's user, looked up in its own files. Blocks.
+fn owner(root: &Rootfs, user: &str) -> Result<Ownership> {
+    let found = root.look_up_user(user);
+    let (uid, gid) = found.map_err(|reason| {
+        Error::rule(format!(
+            "failed to look up user {user:?} in container: {reason}"
+        ))
+    })?;
+    Ok(Ownership::Fixed { uid, gid })
 }
 
 fn path_error(errno: Errno, path: &str, container: &str) -> Error {

@@ -25,6 +25,15 @@ pub struct AttachOptions {
     pub stderr: bool,
 }
 
+/// Whose detach keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeysOf {
+    /// An attach's.
+    Attach,
+    /// An exec's.
+    Exec,
+}
+
 impl Engine {
     /// Checks whether a client may attach; which container it is, and whether
     /// it has a terminal.
@@ -71,12 +80,19 @@ impl Engine {
     }
 
     /// The keys that detach, as bytes: `ctrl-p,ctrl-q`; Docker's own when
-    /// nothing is said.
-    pub fn detach_keys(text: &str) -> Result<Vec<u8>> {
+    /// nothing is said. `what` is how Docker calls them in its refusal, which
+    /// differs between attach and exec.
+    pub fn detach_keys(what: KeysOf, text: &str) -> Result<Vec<u8>> {
         if text.is_empty() {
             return Ok(vec![16, 17]);
         }
-        let invalid = || Error::rule(format!("Invalid escape keys ({text}) provided"));
+        let invalid = || {
+            let what = match what {
+                KeysOf::Attach => "detach",
+                KeysOf::Exec => "escape",
+            };
+            Error::rule(format!("Invalid {what} keys ({text}) provided"))
+        };
         let keys: Option<Vec<u8>> = text.split(',').map(key).collect();
         keys.filter(|keys| keys.len() <= DETACH_KEYS_MAX)
             .ok_or_else(invalid)
@@ -104,7 +120,8 @@ mod tests {
 
     #[test]
     fn keys() {
-        let keys = |text: &str| Engine::detach_keys(text).map_err(|error| error.to_string());
+        let keys =
+            |text: &str| Engine::detach_keys(KeysOf::Exec, text).map_err(|error| error.to_string());
         assert_eq!(keys(""), Ok(vec![16, 17]));
         assert_eq!(keys("ctrl-a,d"), Ok(vec![1, b'd']));
         assert_eq!(keys("ctrl-@,ctrl-[,ctrl-_"), Ok(vec![0, 27, 31]));
@@ -118,6 +135,11 @@ mod tests {
         ] {
             let sentence = format!("Invalid escape keys ({bad}) provided");
             assert_eq!(keys(bad), Err(sentence));
+            let attach = Engine::detach_keys(KeysOf::Attach, bad).expect_err("bad");
+            assert_eq!(
+                attach.to_string(),
+                format!("Invalid detach keys ({bad}) provided")
+            );
         }
     }
 }

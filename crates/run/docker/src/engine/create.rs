@@ -11,13 +11,13 @@ use carrack_snapshots::overlay::{self, OverlaySpec};
 use carrack_telemetry::PathTrace;
 use carrack_volumes as volumes;
 
-use crate::config::{CreateRequest, Mount, MountKind};
+use crate::config::{CreateRequest, HostConfig, Mount, MountKind};
 use crate::events::Subject;
 use crate::mounts::{MountPoint, MountRequest, PointKind, plan};
 use crate::naming::{NAME_BYTES_MAX, generated_name, is_valid_name};
 use crate::record::{RECORD_VERSION, Record};
 use crate::spec::{self, Joined, Surroundings};
-use crate::validate::{Invalid, check_request, merge_image};
+use crate::validate::{Invalid, Mode, check_request, merge_image, namespace_mode};
 use crate::{Error, Result};
 
 use super::slots::Slot;
@@ -109,9 +109,11 @@ impl Engine {
     ) -> Result<Prepared> {
         let pin = self.pinned_image(&request.config.image, options.platform.as_deref())?;
         warn_of_platform(pin.image(), options, warnings);
+        self.resolve_joined(&mut request.host_config)?;
         merge_image(&mut request.config, pin.image().config(), warnings)?;
         spec::fill_defaults(&mut request.host_config, &self.host);
         spec::log_policy(&request.host_config)?;
+        warnings.extend(spec::log_warnings(&request.host_config));
         let mount_request = MountRequest {
             config: &request.config,
             host_config: &request.host_config,
@@ -136,6 +138,22 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    /// Puts full ids where namespaces of other containers are named, which
+    /// may get other names.
+    fn resolve_joined(&self, host: &mut HostConfig) -> Result<()> {
+        for mode in [
+            &mut host.network_mode,
+            &mut host.ipc_mode,
+            &mut host.pid_mode,
+        ] {
+            if let Mode::Container(name) = namespace_mode(mode) {
+                let other = self.slots.find(name).map_err(as_input)?;
+                *mode = format!("container:{}", other.id);
+            }
+        }
+        Ok(())
     }
 
     fn pinned_image(&self, name: &str, platform: Option<&str>) -> Result<ImagePin> {

@@ -2,13 +2,15 @@
 
 use std::os::fd::OwnedFd;
 
-use carrack_containers::{AttachRequest, ContainerId, ExecRequest, ExecState, Phase, UserRequest};
+use carrack_containers::{
+    AttachRequest, ContainerId, ExecRequest, ExecState, Phase, RootfsAccess, UserRequest,
+};
 use carrack_oci::runtime::{ConsoleSize, Process};
 
 use crate::spec::{exec_capabilities, exec_environment};
 use crate::{Error, Result};
 
-use super::Engine;
+use super::{Engine, KeysOf};
 
 /// What an exec is asked to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,7 +65,7 @@ impl Engine {
         if options.cmd.is_empty() {
             return Err(Error::rule("No exec command specified"));
         }
-        Self::detach_keys(&options.detach_keys)?;
+        Self::detach_keys(KeysOf::Exec, &options.detach_keys)?;
         let texts = options.cmd.iter().chain(&options.env);
         let fixed = [&options.working_dir, &options.user];
         if texts.chain(fixed).any(|text| text.contains('\0')) {
@@ -86,6 +88,9 @@ impl Engine {
             .containers
             .get(&slot.id)
             .ok_or_else(|| Error::NoSuchContainer(reference.to_owned()))?;
+        if !options.user.is_empty() && view.state.phase == Phase::Running {
+            self.check_user(&slot.id, &options.user).await?;
+        }
         let own = view.new.spec.process.clone().unwrap_or_default();
         let user = if options.user.is_empty() {
             view.new.user.clone()
@@ -137,9 +142,9 @@ impl Engine {
     pub fn check_exec(&self, exec: &str) -> Result<ExecStart> {
         let view = self.exec(exec)?;
         if view.state.started {
-            return Err(match view.state.running {
-                true => carrack_containers::Error::ExecStarted(exec.to_owned()).into(),
-                false => carrack_containers::Error::ExecNotRunning(exec.to_owned()).into(),
+            return Err(match view.state.exit_code {
+                None => Error::ExecRunning(exec.to_owned()),
+                Some(_) => Error::ExecRan(exec.to_owned()),
             });
         }
         let container = self.container(view.container.as_str())?;
@@ -160,7 +165,32 @@ impl Engine {
         exec: &str,
         attach: Option<(AttachRequest, OwnedFd)>,
     ) -> Result<()> {
-        Ok(self.containers.exec_start(exec, attach).await?)
+        let started = self.containers.exec_start(exec, attach).await;
+        started.map_err(|error| match error {
+            // Two clients at once.
+            carrack_containers::Error::ExecStarted(exec) => Error::ExecRunning(exec),
+            error => error.into(),
+        })
+    }
+
+    /// Gives an exec that will be started another first size of its terminal,
+    /// rows and columns.
+    pub fn exec_set_size(&self, exec: &str, (height, width): (u16, u16)) -> Result<()> {
+        let size = ConsoleSize { height, width };
+        Ok(self.containers.exec_set_console_size(exec, size)?)
+    }
+
+    /// Refuses a user that the container does not know: a client learns of it
+    /// before it has attached.
+    async fn check_user(&self, container: &ContainerId, user: &str) -> Result<()> {
+        let (root, user) = (
+            self.containers
+                .rootfs(container, RootfsAccess::Read)
+                .await?,
+            user.to_owned(),
+        );
+        let found = tokio::task::spawn_blocking(move || root.look_up_user(&user)).await?;
+        found.map(drop).map_err(Error::rule)
     }
 
     /// An exec, with what its supervisor has told of it.

@@ -1,6 +1,7 @@
 //! Start, stop and what lies between, rename and remove.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use carrack_containers::{ContainerId, ExitStatus, Phase, Removal, WaitCondition};
 use carrack_oci::ErrorKind;
@@ -18,6 +19,8 @@ use super::create::checked_name;
 use super::slots::Slot;
 
 const SIGKILL: i32 = 9;
+/// How long a removal waits until what came before it was told.
+const FOLLOWER_BOUND: Duration = Duration::from_secs(1);
 
 /// How a container is removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +31,15 @@ pub struct RemoveOptions {
     pub volumes: bool,
     /// Remove a link instead; refused.
     pub link: bool,
+}
+
+/// What comes after a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// Nothing.
+    Stay,
+    /// Its next start.
+    StartAgain,
 }
 
 impl Engine {
@@ -57,6 +69,11 @@ impl Engine {
             Err(error) if error.kind() == ErrorKind::NotModified => {
                 Err(Error::NotModified("started"))
             }
+            // It was not tried, so that it did not end.
+            Err(
+                error @ (carrack_containers::Error::StartPaused
+                | carrack_containers::Error::Removing(_)),
+            ) => Err(error.into()),
             Err(error) => {
                 if record.host_config.auto_remove {
                     // A container that could not start ended.
@@ -111,7 +128,14 @@ impl Engine {
     ) -> Result<()> {
         let signal = signal.map(parse_signal).transpose()?;
         let slot = self.slots.find(reference)?;
-        self.stop_slot(&slot, signal, timeout_s).await
+        let stopped = self.stop_slot(&slot, signal, timeout_s, Then::Stay).await;
+        stopped.map_err(|error| match error {
+            Error::NotModified(_) => error,
+            error => Error::Stop {
+                name: reference.to_owned(),
+                source: Box::new(error),
+            },
+        })
     }
 
     async fn stop_slot(
@@ -119,18 +143,22 @@ impl Engine {
         slot: &Arc<Slot>,
         signal: Option<i32>,
         timeout_s: Option<i64>,
+        then: Then,
     ) -> Result<()> {
         self.note_stopped_by_hand(slot).await?;
         let was_waiting = slot.cancel_restart();
         if self.is_active(slot) {
-            let number = signal
-                .or_else(|| self.stop_signal(slot))
-                .unwrap_or_default();
-            let number = number.to_string();
-            self.container_event(&slot.id, &slot.record(), "kill", &[("signal", &number)]);
             slot.tell_after_exit(Some("stop"));
         }
-        let stopped = self.containers.stop(&slot.id, signal, timeout_s).await;
+        let stopped = match then {
+            Then::Stay => self.containers.stop(&slot.id, signal, timeout_s).await,
+            Then::StartAgain => {
+                let stopped = self
+                    .containers
+                    .stop_for_restart(&slot.id, signal, timeout_s);
+                stopped.await
+            }
+        };
         if stopped.is_err() {
             slot.tell_after_exit(None);
         }
@@ -176,22 +204,33 @@ impl Engine {
         let signal = signal.map(parse_signal).transpose()?;
         let slot = self.slots.find(reference)?;
         slot.cancel_restart();
-        if slot.record().host_config.auto_remove && self.is_active(&slot) {
-            // It would be gone between its stop and its start.
-            return Err(Error::rule(
-                "a container with AutoRemove cannot be restarted while it runs; start another one",
-            ));
-        }
-        match self.stop_slot(&slot, signal, timeout_s).await {
+        let restarted = self.restart_slot(&slot, signal, timeout_s).await;
+        restarted.map_err(|error| Error::Restart {
+            name: reference.to_owned(),
+            source: Box::new(error),
+        })
+    }
+
+    async fn restart_slot(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        signal: Option<i32>,
+        timeout_s: Option<i64>,
+    ) -> Result<()> {
+        let stopped = self.stop_slot(slot, signal, timeout_s, Then::StartAgain);
+        match stopped.await {
             Ok(()) | Err(Error::NotModified(_)) => {}
             Err(error) => return Err(error),
         }
         slot.tell_after_start(Some("restart"));
-        let started = self.start(slot.id.as_str()).await;
-        if started.is_err() {
-            slot.tell_after_start(None);
+        match self.start(slot.id.as_str()).await {
+            // Somebody else was faster.
+            Ok(()) | Err(Error::NotModified(_)) => Ok(()),
+            Err(error) => {
+                slot.tell_after_start(None);
+                Err(error)
+            }
         }
-        started
     }
 
     /// Sends a signal; SIGKILL unless one is named.
@@ -202,11 +241,6 @@ impl Engine {
         if is_end {
             self.note_stopped_by_hand(&slot).await?;
             slot.cancel_restart();
-        }
-        if self.is_active(&slot) {
-            // Before the end that it may be, whose event follows.
-            let number = signal.to_string();
-            self.container_event(&slot.id, &slot.record(), "kill", &[("signal", &number)]);
         }
         Ok(self.containers.kill(&slot.id, signal).await?)
     }
@@ -262,13 +296,16 @@ impl Engine {
         }
         let slot = self.slots.find(reference)?;
         let old = slot.record().name.clone();
-        let new = checked_name(name)?;
-        if new == old {
+        if name.strip_prefix('/').unwrap_or(name) == old {
             return Err(Error::rule(
                 "Renaming a container with the same name as its current name",
             ));
         }
-        self.slots.rename(&slot.id, &new)?;
+        // Docker shows the name with its slash here.
+        let slashed = format!("/{}", name.strip_prefix('/').unwrap_or(name));
+        let refused = |error| Error::Rename(Box::new(error));
+        let new = checked_name(&slashed).map_err(refused)?;
+        self.slots.rename(&slot.id, &new).map_err(refused)?;
         let record = slot.change(|record| record.name.clone_from(&new));
         if let Err(error) = self.store(&slot.id, &record).await {
             slot.change(|record| record.name.clone_from(&old));
@@ -290,7 +327,11 @@ impl Engine {
                 "Conflict, cannot remove the default link name of the container",
             ));
         }
-        self.remove_slot(&slot, options).await
+        let removed = self.remove_slot(&slot, options).await;
+        removed.map_err(|error| Error::Remove {
+            name: reference.to_owned(),
+            source: Box::new(error),
+        })
     }
 
     pub(super) async fn remove_slot(
@@ -298,8 +339,8 @@ impl Engine {
         slot: &Arc<Slot>,
         options: RemoveOptions,
     ) -> Result<()> {
-        if slot.restart_state().waiting && !options.force {
-            return Err(Error::RemoveRunning(slot.record().name.clone()));
+        if !options.force {
+            self.refuse_active(slot)?;
         }
         slot.cancel_restart();
         let removal = if options.force {
@@ -309,18 +350,39 @@ impl Engine {
         };
         match self.containers.remove(&slot.id, removal).await {
             Ok(()) => {}
+            // Started meanwhile.
             Err(carrack_containers::Error::RemoveRunning { .. }) => {
-                return Err(Error::RemoveRunning(slot.record().name.clone()));
+                return Err(Error::StillActive("running"));
             }
             Err(error) => return Err(error.into()),
         }
-        self.forget(&slot.id);
+        self.forget_in_turn(slot).await;
         if options.volumes {
             let engine = Arc::clone(self);
             let record = slot.record();
             tokio::task::spawn_blocking(move || engine.remove_anonymous_volumes(&record)).await?;
         }
         Ok(())
+    }
+
+    /// What runs is removed by force alone.
+    fn refuse_active(&self, slot: &Slot) -> Result<()> {
+        if slot.restart_state().waiting {
+            return Err(Error::StillActive("restarting"));
+        }
+        match self.containers.get(&slot.id).map(|view| view.state.phase) {
+            Some(Phase::Running) => Err(Error::StillActive("running")),
+            Some(Phase::Paused) => Err(Error::StillPaused),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets the task that follows containers tell the end before the removal;
+    /// forgets the container itself where that task is slow.
+    async fn forget_in_turn(self: &Arc<Self>, slot: &Arc<Slot>) {
+        let forgotten = slot.forgotten();
+        let _slow = tokio::time::timeout(FOLLOWER_BOUND, forgotten).await;
+        self.forget(&slot.id);
     }
 
     /// Takes a removed container out of memory; whoever does it first tells.
@@ -330,6 +392,7 @@ impl Engine {
         let record = slot.record();
         self.container_event(id, &record, "destroy", &[]);
         self.collect_image_of(&record);
+        slot.note_forgotten();
         Some(slot)
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use carrack_containers::{Phase, State};
 
-use crate::filters::{FilterError, Filters};
+use crate::filters::{FilterError, Filters, Patterns};
 use crate::ports;
 use crate::{Error, Result};
 
@@ -71,7 +71,6 @@ impl Engine {
         let filters = &options.filters;
         let wanted = Wanted::parse(filters, self)?;
         let everything = options.all || options.limit > 0 || filters.has("status");
-        let everything = everything || wanted.exited.is_some();
         let mut containers = self.containers();
         containers.sort_by(newest_first);
         containers.retain(|container| {
@@ -133,6 +132,8 @@ struct Wanted {
     published: Option<Vec<ports::Port>>,
     exposed: Option<Vec<ports::Port>>,
     is_task: Option<bool>,
+    /// A name is known with and without its slash.
+    names: Patterns,
 }
 
 impl Wanted {
@@ -168,6 +169,7 @@ impl Wanted {
             published: port_filter(filters, "publish")?,
             exposed: port_filter(filters, "expose")?,
             is_task: filters.boolean("is-task")?,
+            names: filters.patterns("name"),
         })
     }
 
@@ -177,7 +179,7 @@ impl Wanted {
         let created = view.created_at;
         let status = status_word(&view.state, container.restart.waiting);
         filters.any("id", |start| container.id().as_str().starts_with(start))
-            && filters.any("name", |pattern| name_fits(name, pattern))
+            && (self.names.fits(name) || self.names.fits(&format!("/{name}")))
             && filters.labels("label", |label| record.label(label))
             && filters.any("status", |wanted| wanted == status)
             && filters.any("health", |wanted| wanted == "none")
@@ -202,14 +204,29 @@ impl Wanted {
             && self.ancestors.as_ref().is_none_or(|ids| {
                 ids.contains(&record.image_id) || ids.contains(&record.config.image)
             })
-            && self.published.as_ref().is_none_or(|wanted| {
-                let published = ports::published(&record.config, &record.host_config);
-                published.is_ok_and(|all| all.iter().any(|each| wanted.contains(&each.port)))
-            })
-            && self.exposed.as_ref().is_none_or(|wanted| {
-                let exposed = ports::exposed(&record.config);
-                exposed.is_ok_and(|all| all.iter().any(|port| wanted.contains(port)))
-            })
+            && self.takes_ports(container)
+    }
+
+    /// `publish` means ports of the host, `expose` those of the container;
+    /// one of either will do. A container that does not run has neither.
+    fn takes_ports(&self, container: &Container) -> bool {
+        if self.published.is_none() && self.exposed.is_none() {
+            return true;
+        }
+        let state = &container.view.state;
+        if !matches!(state.phase, Phase::Running | Phase::Paused) {
+            return false;
+        }
+        let is_in = |list: &Option<Vec<ports::Port>>, port: ports::Port| {
+            list.as_ref().is_some_and(|list| list.contains(&port))
+        };
+        let exposed = ports::exposed(&container.record.config).unwrap_or_default();
+        state.ports.iter().any(|binding| {
+            let protocol = binding.protocol.into();
+            let port = |number| ports::Port { number, protocol };
+            is_in(&self.published, port(binding.host_port))
+                || is_in(&self.exposed, port(binding.container_port))
+        }) || exposed.into_iter().any(|port| is_in(&self.exposed, port))
     }
 }
 
@@ -272,6 +289,11 @@ fn one_of(filters: &Filters, key: &str, words: &[&str]) -> Result<()> {
 fn port_filter(filters: &Filters, key: &str) -> Result<Option<Vec<ports::Port>>> {
     let mut all = Vec::new();
     for text in filters.values(key) {
+        if text.contains(':') {
+            return Err(Error::rule(format!(
+                "filter for '{key}' should not contain ':': {text}"
+            )));
+        }
         let config = crate::config::ContainerConfig {
             exposed_ports: Some(crate::config::PortSet {
                 0: BTreeSet::from([text.clone()]),
@@ -284,31 +306,6 @@ fn port_filter(filters: &Filters, key: &str) -> Result<Option<Vec<ports::Port>>>
         all.extend(ports);
     }
     Ok(Some(all).filter(|all| !all.is_empty()))
-}
-
-/// Docker takes a regular expression here; of those, names need the anchors.
-/// The name is known with and without its slash.
-fn name_fits(name: &str, pattern: &str) -> bool {
-    let (start, pattern) = match pattern.strip_prefix('^') {
-        Some(rest) => (true, rest),
-        None => (false, pattern),
-    };
-    let (end, pattern) = match pattern.strip_suffix('$') {
-        Some(rest) => (true, rest),
-        None => (false, pattern),
-    };
-    let bare = pattern.strip_prefix('/');
-    let (start, pattern) = match bare {
-        // A slash stands before the name alone.
-        Some(bare) => (true, bare),
-        None => (start, pattern),
-    };
-    match (start, end) {
-        (true, true) => name == pattern,
-        (true, false) => name.starts_with(pattern),
-        (false, true) => name.ends_with(pattern),
-        (false, false) => name.contains(pattern),
-    }
 }
 
 /// The word for a state: `running`, ….
@@ -393,15 +390,5 @@ mod tests {
         check(86_400 * 20, "2 weeks");
         check(86_400 * 100, "3 months");
         check(86_400 * 1000, "2 years");
-    }
-
-    #[test]
-    fn names() {
-        assert!(name_fits("web1", "web"));
-        assert!(name_fits("web1", "^web"));
-        assert!(name_fits("web1", "^/web1$"));
-        assert!(name_fits("web1", "/web"));
-        assert!(!name_fits("web1", "^web$"));
-        assert!(!name_fits("my-web1", "/web"));
     }
 }

@@ -41,9 +41,7 @@ impl Engine {
     /// What a container wrote. Docker's words for a container without a log.
     pub fn logs(&self, container: &Container, query: LogQuery) -> Result<LogStream> {
         if container.view.new.log == carrack_containers::LogPolicy::None {
-            return Err(Error::rule(
-                "configured logging driver does not support reading",
-            ));
+            return Err(Error::NoLog);
         }
         Ok(self.containers.logs(container.id(), query)?)
     }

@@ -26,6 +26,7 @@ mod update;
 mod volumes;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -37,10 +38,11 @@ use carrack_volumes::Volumes;
 use crate::events::{Event, Events, Subject};
 use crate::host::HostFacts;
 use crate::record::Record;
+use crate::spec::{Logged, log_attributes};
 use crate::{Error, Result};
 
 pub use archive::{ArchiveReader, PathStat, PutOptions};
-pub use attach::AttachOptions;
+pub use attach::{AttachOptions, KeysOf};
 pub use create::{CreateOptions, Created};
 pub use exec::{ExecOptions, ExecStart, ExecView};
 pub use images::{ImageChange, image_event_sink};
@@ -105,6 +107,20 @@ impl Container {
     /// Its identity.
     pub fn id(&self) -> &ContainerId {
         &self.view.new.id
+    }
+
+    /// What its log options say of it beside each record.
+    pub fn log_attributes(&self) -> BTreeMap<String, String> {
+        let record = &self.record;
+        let logged = Logged {
+            id: self.id().as_str(),
+            name: &record.name,
+            image_id: &record.image_id,
+            image: &record.config.image,
+            env: record.config.env.as_deref().unwrap_or_default(),
+            labels: record.config.labels.as_ref(),
+        };
+        log_attributes(&record.host_config, &logged)
     }
 }
 

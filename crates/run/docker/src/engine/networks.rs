@@ -6,6 +6,7 @@ use carrack_containers::{NetworkMode, Phase};
 use carrack_network::BridgeDescription;
 use carrack_oci::Digest;
 
+use crate::events::Subject;
 use crate::filters::{FilterError, Filters};
 use crate::{Error, Result};
 
@@ -76,6 +77,7 @@ pub fn network_id(name: &str) -> String {
         .to_owned()
 }
 
+const PRUNE_KEYS: [&str; 3] = ["until", "label", "label!"];
 const FILTER_KEYS: [&str; 7] = ["name", "id", "driver", "type", "scope", "dangling", "label"];
 
 impl Engine {
@@ -93,9 +95,10 @@ impl Engine {
         }
         let dangling = filters.boolean("dangling")?;
         let containers = self.running();
+        let (names, ids) = (filters.patterns("name"), filters.patterns("id"));
         let passes = |kind: &NetworkKind| {
-            filters.any("name", |part| kind.name().contains(part))
-                && filters.any("id", |start| network_id(kind.name()).starts_with(start))
+            names.fits(kind.name())
+                && ids.fits(&network_id(kind.name()))
                 && filters.any("driver", |driver| driver == kind.driver())
                 && filters.any("type", |kind| kind == "builtin")
                 && filters.any("scope", |scope| scope == "local")
@@ -126,6 +129,15 @@ impl Engine {
     pub fn remove_network(&self, reference: &str) -> Result<()> {
         let network = self.network(reference)?;
         Err(Error::PredefinedNetwork(network.kind.name().to_owned()))
+    }
+
+    /// Removes networks that nobody uses: none, since those that are there by
+    /// themselves stay.
+    pub fn prune_networks(&self, filters: &Filters) -> Result<()> {
+        filters.require_keys(&PRUNE_KEYS)?;
+        super::prune::parse_until(filters)?;
+        self.event(Subject::Network, "prune", "", &[("reclaimed", "0")]);
+        Ok(())
     }
 
     fn running(&self) -> Vec<Container> {

@@ -62,7 +62,7 @@ impl Engine {
 }
 
 /// At most one `until`: a time, or how long ago.
-fn parse_until(filters: &Filters) -> Result<Option<jiff::Timestamp>> {
+pub(super) fn parse_until(filters: &Filters) -> Result<Option<jiff::Timestamp>> {
     let values = filters.values("until");
     let [value] = values else {
         return match values {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use carrack_containers::ContainerId;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::naming::{FindError, Index};
@@ -25,6 +26,8 @@ pub(super) struct Slots(RwLock<Index<Arc<Slot>>>);
 pub(super) struct Slot {
     pub(super) id: ContainerId,
     inner: Mutex<Inner>,
+    /// Whether it was removed and that was told.
+    forgotten: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -65,6 +68,7 @@ impl Slot {
                 after_start: None,
                 execs: HashMap::new(),
             }),
+            forgotten: watch::Sender::new(false),
         })
     }
 
@@ -139,6 +143,18 @@ impl Slot {
     /// Likewise after the next start.
     pub(super) fn tell_after_start(&self, action: Option<&'static str>) {
         self.lock().after_start = action;
+    }
+
+    /// Its removal was told.
+    pub(super) fn note_forgotten(&self) {
+        self.forgotten.send_replace(true);
+    }
+
+    /// Waits until its removal was told.
+    pub(super) async fn forgotten(&self) {
+        // The sender is ours, so that it does not end before.
+        let mut forgotten = self.forgotten.subscribe();
+        let _told = forgotten.wait_for(|told| *told).await;
     }
 
     pub(super) fn take_after_exit(&self) -> Option<&'static str> {

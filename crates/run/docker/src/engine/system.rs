@@ -88,6 +88,9 @@ impl Engine {
         if !self.host.swap_limit {
             warnings.push("WARNING: No swap limit support".to_owned());
         }
+        if self.host.apparmor {
+            warnings.push(format!("WARNING: {}", crate::not_yet::sentence("apparmor")));
+        }
         if !self.host.ipv4_forwarding {
             warnings.push("WARNING: IPv4 forwarding is disabled".to_owned());
         }

@@ -31,15 +31,23 @@ impl Engine {
     ) -> Result<Vec<String>> {
         let slot = self.slots.find(reference)?;
         let record = slot.record();
+        let refused = |error| Error::Update {
+            id: slot.id.clone(),
+            source: Box::new(error),
+        };
         let changes_policy = !request.restart_policy.name.is_empty();
         if changes_policy {
             let policy = Policy::parse(&request.restart_policy)
                 .map_err(|error| Error::Invalid(error.into()))?;
             if record.host_config.auto_remove && policy != Policy::No {
-                return Err(Error::rule(
+                return Err(refused(Error::UpdateConflict(
                     "Restart policy cannot be updated because AutoRemove is enabled for the container",
-                ));
+                )));
             }
+        }
+        // Zero, −1 and below are all "unlimited" here.
+        if let Some(limit) = &mut request.resources.pids_limit {
+            *limit = (*limit).max(0);
         }
         let mut warnings = Vec::new();
         check_resources(
@@ -51,10 +59,12 @@ impl Engine {
         let view = self.containers.get(&slot.id);
         let phase = view.map_or(Phase::Removing, |view| view.state.phase);
         if matches!(phase, Phase::Removing | Phase::Dead) {
-            return Err(carrack_containers::Error::Removing(slot.id.clone()).into());
+            return Err(refused(Error::UpdateConflict(
+                "container is marked for removal and cannot be \"update\"",
+            )));
         }
         let mut updated = (*record).clone();
-        merge(&mut updated.host_config, &request)?;
+        merge(&mut updated.host_config, &request).map_err(refused)?;
         if changes_policy {
             updated.host_config.restart_policy = request.restart_policy.clone();
         }
@@ -89,19 +99,30 @@ fn merge(host: &mut HostConfig, request: &UpdateRequest) -> Result<()> {
         && own.memory_swap > 0
         && asked.memory > own.memory_swap
     {
-        return Err(Error::rule(
+        return Err(Error::UpdateConflict(
             "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
         ));
     }
-    if asked.nano_cpus > 0 && (own.cpu_period > 0 || own.cpu_quota > 0) {
-        return Err(Error::rule(
-            "Conflicting options: Nano CPUs cannot be updated as CPU Period or CPU Quota has already been set",
-        ));
-    }
-    if (asked.cpu_period > 0 || asked.cpu_quota > 0) && own.nano_cpus > 0 {
-        return Err(Error::rule(
+    let conflicts = [
+        (
+            asked.nano_cpus > 0 && own.cpu_period > 0,
+            "Conflicting options: Nano CPUs cannot be updated as CPU Period has already been set",
+        ),
+        (
+            asked.nano_cpus > 0 && own.cpu_quota > 0,
+            "Conflicting options: Nano CPUs cannot be updated as CPU Quota has already been set",
+        ),
+        (
+            asked.cpu_period > 0 && own.nano_cpus > 0,
+            "Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set",
+        ),
+        (
+            asked.cpu_quota > 0 && own.nano_cpus > 0,
             "Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set",
-        ));
+        ),
+    ];
+    if let Some((_, sentence)) = conflicts.iter().find(|(excluded, _)| *excluded) {
+        return Err(Error::UpdateConflict(sentence));
     }
     let set = |own: &mut i64, asked: i64| {
         if asked != 0 {
@@ -126,8 +147,62 @@ fn merge(host: &mut HostConfig, request: &UpdateRequest) -> Result<()> {
     if !asked.cpuset_mems.is_empty() {
         own.cpuset_mems.clone_from(&asked.cpuset_mems);
     }
-    if let Some(limit) = asked.pids_limit.filter(|limit| *limit != 0) {
+    if let Some(limit) = asked.pids_limit {
         own.pids_limit = Some(limit);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::from_json;
+    use serde_json::{Value, json};
+
+    fn check(own: Value, asked: Value, expected: &str) {
+        let mut host: HostConfig = from_json(own.clone()).expect("a host config");
+        let request = UpdateRequest {
+            resources: from_json(asked.clone()).expect("resources"),
+            ..UpdateRequest::default()
+        };
+        let got = match merge(&mut host, &request) {
+            Ok(()) => "ok".to_owned(),
+            Err(error) => {
+                assert_eq!(error.kind(), carrack_oci::ErrorKind::Conflict);
+                error.to_string()
+            }
+        };
+        assert_eq!(got, expected, "{own} {asked}");
+    }
+
+    #[test]
+    fn what_excludes_each_other() {
+        let cpus = json!({"NanoCpus": 1_000_000_000});
+        check(
+            json!({"CpuPeriod": 5000}),
+            cpus.clone(),
+            "Conflicting options: Nano CPUs cannot be updated as CPU Period has already been set",
+        );
+        check(
+            json!({"CpuQuota": 5000}),
+            cpus.clone(),
+            "Conflicting options: Nano CPUs cannot be updated as CPU Quota has already been set",
+        );
+        check(
+            cpus.clone(),
+            json!({"CpuPeriod": 5000}),
+            "Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set",
+        );
+        check(
+            cpus.clone(),
+            json!({"CpuQuota": 5000}),
+            "Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set",
+        );
+        check(
+            json!({"Memory": 10_000_000, "MemorySwap": 20_000_000}),
+            json!({"Memory": 30_000_000}),
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
+        );
+        check(cpus, json!({"NanoCpus": 5, "PidsLimit": -1}), "ok");
+    }
 }

@@ -30,23 +30,29 @@ impl Engine {
     pub fn list_volumes(&self, filters: &Filters) -> Result<Vec<Arc<Volume>>> {
         filters.require_keys(&LIST_KEYS)?;
         let filter = ListFilter {
-            names: filters.values("name").to_vec(),
             drivers: filters.values("driver").to_vec(),
             labels: labels(filters, "label"),
             without_labels: Vec::new(),
             dangling: filters.boolean("dangling")?,
         };
-        Ok(self
+        let names = filters.patterns("name");
+        let mut listed = self
             .volumes
-            .list(&filter, |name| self.volume_users(name.as_str())))
+            .list(&filter, |name| self.volume_users(name.as_str()));
+        listed.retain(|volume| names.fits(volume.name().as_str()));
+        Ok(listed)
     }
 
     /// Removes a volume that nobody uses. Blocks.
     pub fn remove_volume(&self, name: &str, force: bool) -> Result<()> {
         let force = if force { Force::Yes } else { Force::No };
+        // Removing by force what is not there is no error, and no event.
+        let existed = self.volumes.get(name).is_ok();
         self.volumes
             .remove(name, force, |volume| self.volume_users(volume.as_str()))?;
-        self.event(Subject::Volume, "destroy", name, &[("driver", "local")]);
+        if existed {
+            self.event(Subject::Volume, "destroy", name, &[("driver", "local")]);
+        }
         Ok(())
     }
 

@@ -81,10 +81,14 @@ impl Engine {
                     self.restart_after(&slot, *code, Duration::from_millis(*ran_ms));
                 }
             }
+            ContainerEventKind::Signalled(signal) => {
+                tell("kill", &[("signal", &signal.to_string())]);
+            }
             ContainerEventKind::OutOfMemory => tell("oom", &[]),
             ContainerEventKind::Paused => tell("pause", &[]),
             ContainerEventKind::Unpaused => tell("unpause", &[]),
             ContainerEventKind::Detached => tell("detach", &[]),
+            ContainerEventKind::ExecDetached(exec) => tell("exec_detach", &[("execID", exec)]),
             ContainerEventKind::ExecStarted(exec) => {
                 let action = format!("exec_start: {}", self.exec_command(exec));
                 tell(&action, &[("execID", exec)]);

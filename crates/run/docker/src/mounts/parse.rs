@@ -104,6 +104,10 @@ pub fn parse_bind(text: &str, volume_driver: &str) -> Result<MountPoint, MountEr
         point.volume = source.to_owned();
         point.anonymous = source.is_empty();
         point.copy_up = !modes.no_copy;
+        if mode.is_empty() {
+            // What Docker shows where nothing was said.
+            "z".clone_into(&mut point.mode);
+        }
         volume_driver.clone_into(&mut point.driver);
     }
     Ok(point)

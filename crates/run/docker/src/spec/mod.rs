@@ -5,13 +5,14 @@
 
 mod devices;
 mod environment;
+mod logs;
 mod mounts;
 mod privileges;
 mod resources;
 
 use carrack_containers::{
-    ContainerId, IpcMode, LogPolicy, NamespaceMode, Namespaces, NetworkMode, NetworkRequest,
-    NewContainer, Owner, RootfsRequest, SeccompRequest, Stdio, UserRequest,
+    ContainerId, IpcMode, NamespaceMode, Namespaces, NetworkMode, NetworkRequest, NewContainer,
+    Owner, RootfsRequest, SeccompRequest, Stdio, UserRequest,
 };
 use carrack_network::{HostPort, PortRequest, Protocol};
 use carrack_oci::ChainId;
@@ -26,6 +27,7 @@ use crate::validate::{Invalid, Mode, Seccomp, namespace_mode, security_options};
 
 pub use devices::{DeviceNode, DeviceNodes};
 pub use environment::{exec_environment, without_bare_names};
+pub use logs::{Logged, log_attributes, log_policy, log_warnings};
 pub use privileges::{DEFAULT_CAPABILITIES, capability_sets, exec_capabilities};
 pub use resources::resources;
 
@@ -33,12 +35,6 @@ pub use resources::resources;
 pub const STOP_TIMEOUT_S: i64 = 10;
 /// Size of `/dev/shm`, bytes.
 pub const SHM_BYTES: i64 = 64 << 20;
-/// A log file before it is rotated, and how many are kept: 100 MB a
-/// container, so that no log fills a disk.
-const LOG_FILE_BYTES: u64 = 20 << 20;
-const LOG_FILES: u32 = 5;
-/// Largest `max-size` and `max-file` taken.
-const LOG_FILES_MAX: u32 = 1000;
 const SIGTERM: i32 = 15;
 
 /// Paths made unreadable unless a request says otherwise.
@@ -394,89 +390,6 @@ fn port_request(publish: ports::Publish) -> PortRequest {
             Some((first, last)) => HostPort::Range { first, last },
         },
     }
-}
-
-/// Drivers that Docker has and Carrack has not.
-const OTHER_LOG_DRIVERS: [&str; 9] = [
-    "syslog",
-    "journald",
-    "gelf",
-    "fluentd",
-    "awslogs",
-    "splunk",
-    "etwlogs",
-    "gcplogs",
-    "logentries",
-];
-const JSON_FILE_OPTIONS: [&str; 10] = [
-    "max-file",
-    "max-size",
-    "compress",
-    "labels",
-    "labels-regex",
-    "env",
-    "env-regex",
-    "tag",
-    "mode",
-    "max-buffer-size",
-];
-const LOCAL_OPTIONS: [&str; 5] = [
-    "max-file",
-    "max-size",
-    "compress",
-    "mode",
-    "max-buffer-size",
-];
-
-/// Where output goes.
-pub fn log_policy(host: &HostConfig) -> Result<LogPolicy, Invalid> {
-    let config = &host.log_config;
-    let options = match config.driver.as_str() {
-        "json-file" | "" => JSON_FILE_OPTIONS.as_slice(),
-        "local" => LOCAL_OPTIONS.as_slice(),
-        "none" => return Ok(LogPolicy::None),
-        other if OTHER_LOG_DRIVERS.contains(&other) => {
-            return Err(Invalid::NotYet("log-driver"));
-        }
-        other => {
-            return Err(Invalid::rule(format!(
-                "logger: no log driver named '{other}' is registered"
-            )));
-        }
-    };
-    let given = config.config.iter().flatten();
-    for name in given.map(|(name, _)| name.as_str()) {
-        if !options.contains(&name) {
-            return Err(Invalid::rule(match config.driver.as_str() {
-                "local" => format!("unknown log opt '{name}' for log driver local"),
-                _ => format!("unknown log opt '{name}' for json-file log driver"),
-            }));
-        }
-    }
-    let option = |name: &str| config.config.as_ref().and_then(|options| options.get(name));
-    let max_size_bytes = match option("max-size").map(String::as_str) {
-        None | Some("-1") => LOG_FILE_BYTES,
-        Some(text) => crate::units::parse_bytes(text)
-            .filter(|bytes| *bytes > 0)
-            .ok_or_else(|| Invalid::rule(format!("invalid size for max-size: '{text}'")))?,
-    };
-    let max_files = match option("max-file") {
-        None if option("max-size").is_some() && config.driver != "local" => 1,
-        None => LOG_FILES,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|files| (1..=LOG_FILES_MAX).contains(files))
-            .ok_or_else(|| {
-                Invalid::rule(format!(
-                    "invalid value for max-file: '{text}': it must be from 1 to {LOG_FILES_MAX}"
-                ))
-            })?,
-    };
-    Ok(LogPolicy::JsonFile {
-        max_size_bytes,
-        max_files,
-    })
 }
 
 #[cfg(test)]

@@ -47,10 +47,8 @@ pub fn resources(asked: &Resources, devices: &dyn DeviceNodes) -> Result<OciReso
     Ok(OciResources {
         memory: (memory != Memory::default()).then_some(memory),
         cpu: (cpu != Cpu::default()).then_some(cpu),
-        pids: asked
-            .pids_limit
-            .filter(|limit| *limit != 0)
-            .map(|limit| Pids { limit }),
+        // Zero is an update's "unlimited"; a create has none then.
+        pids: asked.pids_limit.map(|limit| Pids { limit }),
         block_io: (block_io != BlockIo::default()).then_some(block_io),
         ..OciResources::default()
     })

@@ -125,6 +125,10 @@ pub(super) fn check_host_config(
     check_capabilities("CapDrop", host.cap_drop.as_ref())?;
     check_sysctls(host)?;
     super::security_options(host)?;
+    super::security::check_apparmor(host, facts)?;
+    if !host.resources.cgroup_parent.is_empty() {
+        return Err(Invalid::NotYet("cgroup-parent"));
+    }
     if host
         .annotations
         .as_ref()

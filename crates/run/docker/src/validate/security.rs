@@ -1,6 +1,7 @@
 //! `--security-opt`.
 
 use crate::config::HostConfig;
+use crate::host::HostFacts;
 
 use super::Invalid;
 
@@ -27,8 +28,22 @@ pub enum Seccomp {
     Profile(String),
 }
 
+/// Refuses an AppArmor profile where the kernel would confine by it, since
+/// none is applied: who asks for one must not believe that it holds.
+pub(super) fn check_apparmor(host: &HostConfig, facts: &HostFacts) -> Result<(), Invalid> {
+    let profile = |option: &String| {
+        let value = option.strip_prefix("apparmor")?.strip_prefix(['=', ':'])?;
+        (value != "unconfined").then_some(())
+    };
+    let mut options = host.security_opt.iter().flatten();
+    if facts.apparmor && options.any(|option| profile(option).is_some()) {
+        return Err(Invalid::NotYet("apparmor"));
+    }
+    Ok(())
+}
+
 /// Parses the options. AppArmor's and SELinux' are taken and do nothing where
-/// the kernel has neither, as Docker does.
+/// the kernel has neither, as Docker does; see also [`check_apparmor`].
 pub fn security_options(host: &HostConfig) -> Result<SecurityOptions, Invalid> {
     let mut options = SecurityOptions::default();
     for option in host.security_opt.iter().flatten() {
@@ -61,22 +76,13 @@ pub fn security_options(host: &HostConfig) -> Result<SecurityOptions, Invalid> {
                 options.seccomp = Seccomp::Profile(profile.to_owned());
             }
             ("no-new-privileges", value) => {
-                options.no_new_privileges = parse_bool(value).ok_or_else(unknown)?;
+                options.no_new_privileges = crate::go::parse_bool(value).ok_or_else(unknown)?;
             }
             ("systempaths", "unconfined") => options.all_system_paths = true,
             _ => return Err(unknown()),
         }
     }
     Ok(options)
-}
-
-/// Go's `strconv.ParseBool`.
-fn parse_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -110,6 +116,28 @@ mod tests {
                 .expect("good")
                 .no_new_privileges
         );
+    }
+
+    #[test]
+    fn a_profile_that_would_not_hold_is_refused() {
+        let check = |enabled: bool, option: &str, good: bool| {
+            let host = HostConfig {
+                security_opt: Some(vec![option.to_owned()]),
+                ..HostConfig::default()
+            };
+            let facts = HostFacts {
+                apparmor: enabled,
+                ..crate::host::example()
+            };
+            let outcome = check_apparmor(&host, &facts);
+            assert_eq!(outcome.is_ok(), good, "{enabled} {option}");
+        };
+        check(true, "apparmor=docker-default", false);
+        check(true, "apparmor:mine", false);
+        check(true, "apparmor=", false);
+        check(true, "apparmor=unconfined", true);
+        check(true, "seccomp=unconfined", true);
+        check(false, "apparmor=mine", true);
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub(super) struct Root(OwnedFd);
 
 impl Root {
     /// A mount that is, or is about to become, the root.
-    pub(super) fn of_mount(mount: &OwnedFd) -> Result<Self, Failure> {
+    pub(super) fn of_mount(mount: impl AsFd) -> Result<Self, Failure> {
         rustix::io::fcntl_dupfd_cloexec(mount, 3)
             .map(Self)
             .tried(|| "hold the root file system".to_owned())

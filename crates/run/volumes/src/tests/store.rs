@@ -204,20 +204,6 @@ fn filters_of_a_listing() {
     };
     let all = ListFilter::default;
     check(all(), "data database used");
-    for (names, expected) in [
-        (&["dat"][..], "data database"),
-        (&["^data$"], "data"),
-        (&["base$", "^u"], "database used"),
-        (&["nothing"], ""),
-    ] {
-        check(
-            ListFilter {
-                names: text(names),
-                ..all()
-            },
-            expected,
-        );
-    }
     for (labels, expected) in [
         (&["tier"][..], "data database"),
         (&["tier=db", "env"], "data"),
