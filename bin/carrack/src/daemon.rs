@@ -178,6 +178,7 @@ async fn serve(flags: Flags, open_files: Option<(u64, u64)>) -> anyhow::Result<(
     }
     let containers = Containers::open(ContainersConfig {
         directory: flags.data_root.join("containers"),
+        mount_points: flags.data_root.join("mount-points"),
         state: state.clone(),
         snapshots: Arc::clone(&snapshots),
         sandboxes: sandboxes.clone(),

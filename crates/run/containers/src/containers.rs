@@ -13,6 +13,7 @@ use carrack_snapshots::Snapshots;
 use tokio::sync::broadcast;
 
 use crate::entry::{Entry, Progress};
+use crate::mount_points::MountPoints;
 use crate::record::{RECORD_VERSION, Record};
 use crate::recover::Found;
 use crate::{
@@ -31,6 +32,8 @@ pub struct ContainersConfig {
     pub state: carrack_state::State,
     /// Layers.
     pub snapshots: Arc<Snapshots>,
+    /// Layers of mount points, on the file system of those.
+    pub mount_points: PathBuf,
     /// Sandboxes.
     pub sandboxes: Sandboxes,
     /// The bridge, if there is one.
@@ -50,6 +53,7 @@ pub struct Containers(pub(crate) Arc<Shared>);
 
 pub(crate) struct Shared {
     pub(crate) config: ContainersConfig,
+    pub(crate) mount_points: MountPoints,
     pub(crate) entries: RwLock<HashMap<ContainerId, Arc<Entry>>>,
     pub(crate) execs: RwLock<HashMap<String, ContainerId>>,
     pub(crate) events: broadcast::Sender<ContainerEvent>,
@@ -78,15 +82,17 @@ pub struct View {
 }
 
 impl Containers {
-    pub(crate) fn assemble(config: ContainersConfig) -> Self {
-        Self(Arc::new(Shared {
+    pub(crate) fn assemble(config: ContainersConfig) -> Result<Self> {
+        let mount_points = MountPoints::open(&config.mount_points)?;
+        Ok(Self(Arc::new(Shared {
             config,
+            mount_points,
             entries: RwLock::default(),
             execs: RwLock::default(),
             events: broadcast::Sender::new(EVENT_BACKLOG),
             available_capabilities: capability::available(),
             found: Mutex::default(),
-        }))
+        })))
     }
 
     /// A container.

@@ -31,6 +31,7 @@ mod log_reader;
 mod log_stream;
 mod measure;
 mod model;
+mod mount_points;
 mod record;
 mod recover;
 mod rejoin;

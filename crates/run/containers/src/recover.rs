@@ -26,7 +26,7 @@ impl Containers {
     pub async fn open(config: ContainersConfig) -> Result<Self> {
         std::fs::create_dir_all(&config.directory)
             .map_err(|source| Error::file("make", &config.directory, source))?;
-        let containers = Self::assemble(config);
+        let containers = Self::assemble(config)?;
         let records = containers.records()?;
         let mut supervisors: HashMap<String, Adopted> = HashMap::new();
         let mut parked = Vec::new();

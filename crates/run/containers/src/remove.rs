@@ -150,7 +150,7 @@ pub(crate) fn delete_in_background(path: PathBuf) {
 
 /// Deletes what a container may have built: deeper than a thread's stack or
 /// a process's descriptors reach.
-fn delete(path: &Path) -> std::io::Result<()> {
+pub(crate) fn delete(path: &Path) -> std::io::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(std::io::ErrorKind::InvalidInput.into());
     };

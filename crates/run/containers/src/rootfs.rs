@@ -66,14 +66,7 @@ pub(crate) fn mount(
     let made = make_directory(&upper)?;
     make_directory(&work)?;
     make_directory(&directory.join(MOUNTPOINT))?;
-    if new.owner == Owner::Docker && made == Made::Now {
-        mark_as_docker(&upper)?;
-    }
-    let mut lowers: Vec<PathBuf> = Vec::with_capacity(new.rootfs.chain.len() + 1);
-    if access == RootfsAccess::Read {
-        // Without a work directory, which may serve one mount at a time.
-        lowers.push(upper.clone());
-    }
+    let mut lowers: Vec<PathBuf> = Vec::with_capacity(new.rootfs.chain.len() + 2);
     for chain in new.rootfs.chain.iter().rev() {
         lowers.push(shared.config.snapshots.layer_path(chain));
         if shared
@@ -84,6 +77,17 @@ pub(crate) fn mount(
         {
             break;
         }
+    }
+    let top = new.rootfs.chain.last().map(ToString::to_string);
+    let places = top.and_then(|top| shared.mount_points.layer(&top, &new.owner, &lowers));
+    if let Some(places) = places {
+        lowers.insert(0, places);
+    } else if new.owner == Owner::Docker && made == Made::Now {
+        mark_as_docker(&upper)?;
+    }
+    if access == RootfsAccess::Read {
+        // Without a work directory, which may serve one mount at a time.
+        lowers.insert(0, upper.clone());
     }
     let spec = OverlaySpec {
         lowers,
