@@ -15,11 +15,7 @@ use crate::wire;
 pub(crate) async fn list(call: Call) -> Answer {
     let mut filters = call.query.filters()?;
     // Before 1.41 a pattern had a parameter of its own.
-    if let Some(pattern) = call
-        .query
-        .given("filter")
-        .filter(|_| call.version < v(41))
-    {
+    if let Some(pattern) = call.query.given("filter").filter(|_| call.version < v(41)) {
         filters.add("reference", pattern);
     }
     let everything = call.query.boolean("all");

@@ -36,7 +36,9 @@ pub(crate) fn wanted(
     match (given.next(), given.next()) {
         (None, _) => Ok(None),
         (Some(text), None) => decode(text).map(Some),
-        (Some(_), Some(_)) => Err(ApiError::bad_request("multiple platforms are not supported")),
+        (Some(_), Some(_)) => Err(ApiError::bad_request(
+            "multiple platforms are not supported",
+        )),
     }
 }
 

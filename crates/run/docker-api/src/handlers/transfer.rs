@@ -10,8 +10,8 @@ use serde_json::json;
 use crate::call::{Answer, Call};
 use crate::error::ApiError;
 use crate::handlers::platform;
-use crate::version::v;
 use crate::stream::{LateFailure, PieceWriter, produced};
+use crate::version::v;
 
 /// Bytes of a saved image written at once.
 const PIECE_BYTES: usize = 64 * 1024;

@@ -18,7 +18,9 @@ async fn what_cannot_be_honoured_is_refused() {
     };
     bench.import().await;
     let body = r#"{"Image":"busybox","HostConfig":{"CgroupParent":"/mine"}}"#;
-    let refused = bench.refused(Method::POST, "/containers/create", body).await;
+    let refused = bench
+        .refused(Method::POST, "/containers/create", body)
+        .await;
     let sentence = carrack_docker::not_yet::sentence("cgroup-parent");
     assert_eq!(refused, (501, sentence.to_owned()));
     let (_, info) = bench.get("/info").await;
@@ -133,7 +135,9 @@ async fn refusals_name_what_the_client_wrote() {
     // A filter alone does not show what does not run.
     for filter in ["exited", "publish"] {
         let filters = escaped(&json!({filter: ["0"]}));
-        let (status, listed) = bench.get(&format!("/containers/json?filters={filters}")).await;
+        let (status, listed) = bench
+            .get(&format!("/containers/json?filters={filters}"))
+            .await;
         assert!(status == 400 || listed == json!([]), "{filter} {listed}");
     }
 }
@@ -144,7 +148,8 @@ async fn an_image_of_another_platform_is_not_found() {
         return;
     };
     bench.import().await;
-    let platform = |architecture: &str| escaped(&json!({"os": "linux", "architecture": architecture}));
+    let platform =
+        |architecture: &str| escaped(&json!({"os": "linux", "architecture": architecture}));
     let own = carrack_oci::Platform::current().architecture;
     let (own, other) = (platform(&own), platform("s390x"));
     for path in ["json", "history", "get"] {
@@ -168,7 +173,9 @@ async fn an_image_of_another_platform_is_not_found() {
 
     let (_, listed) = bench.get("/images/json").await;
     assert_eq!(listed[0]["Containers"], 0);
-    bench.post("/containers/create", r#"{"Image":"busybox"}"#).await;
+    bench
+        .post("/containers/create", r#"{"Image":"busybox"}"#)
+        .await;
     let (_, listed) = bench.get("/images/json").await;
     assert_eq!(listed[0]["Containers"], 1);
     let (_, listed) = bench.get("/v1.50/images/json").await;
@@ -193,7 +200,8 @@ async fn a_comment_is_the_last_steps() {
 /// A tar archive of one file that belongs to 7:7.
 fn archive(name: &str, content: &str) -> Vec<u8> {
     let mut header = [0u8; 512];
-    let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
+    let mut put =
+        |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
     put(0, name);
     put(100, "0000644\0");
     put(108, "0000007\0");
@@ -226,7 +234,12 @@ async fn files_are_given_to_a_user_by_name() {
     let (status, refused) = put("&copyUIDGID=1", "mine", "x").await;
     assert_eq!(
         (status, refused["message"].as_str()),
-        (400, Some("failed to look up user \"www:video\" in container: unable to find user www: no matching entries in passwd file"))
+        (
+            400,
+            Some(
+                "failed to look up user \"www:video\" in container: unable to find user www: no matching entries in passwd file"
+            )
+        )
     );
     for (name, content) in [
         ("etc/passwd", "root:x:0:0::/:/\nwww:x:33:34::/:/\n"),
@@ -254,7 +267,8 @@ async fn a_container_without_a_log() {
         return;
     };
     bench.import().await;
-    let body = r#"{"Image":"busybox","HostConfig":{"LogConfig":{"Type":"none"},"Binds":["vol:/v"]}}"#;
+    let body =
+        r#"{"Image":"busybox","HostConfig":{"LogConfig":{"Type":"none"},"Binds":["vol:/v"]}}"#;
     let (status, made) = bench.post("/containers/create?name=mute", body).await;
     assert_eq!(status, 201, "{made}");
     let refused = bench

@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn keys() {
-        let keys = |text: &str| Engine::detach_keys(KeysOf::Exec, text).map_err(|error| error.to_string());
+        let keys =
+            |text: &str| Engine::detach_keys(KeysOf::Exec, text).map_err(|error| error.to_string());
         assert_eq!(keys(""), Ok(vec![16, 17]));
         assert_eq!(keys("ctrl-a,d"), Ok(vec![1, b'd']));
         assert_eq!(keys("ctrl-@,ctrl-[,ctrl-_"), Ok(vec![0, 27, 31]));

@@ -11,8 +11,8 @@ mod privileges;
 mod resources;
 
 use carrack_containers::{
-    ContainerId, IpcMode, NamespaceMode, Namespaces, NetworkMode, NetworkRequest,
-    NewContainer, Owner, RootfsRequest, SeccompRequest, Stdio, UserRequest,
+    ContainerId, IpcMode, NamespaceMode, Namespaces, NetworkMode, NetworkRequest, NewContainer,
+    Owner, RootfsRequest, SeccompRequest, Stdio, UserRequest,
 };
 use carrack_network::{HostPort, PortRequest, Protocol};
 use carrack_oci::ChainId;
