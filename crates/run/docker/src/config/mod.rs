@@ -9,6 +9,7 @@
 mod container;
 mod host;
 mod mounts;
+mod names;
 mod network;
 mod resources;
 
@@ -20,6 +21,7 @@ pub use host::{HostConfig, LogConfig, RestartPolicy};
 pub use mounts::{
     BindOptions, ImageOptions, Mount, MountKind, TmpfsOptions, VolumeDriverConfig, VolumeOptions,
 };
+pub use names::normalize_names;
 pub use network::{EndpointSettings, IpamConfig, NetworkingConfig, PortMap, PublishedPort};
 pub use resources::{
     DeviceMapping, DeviceRequest, Resources, ThrottleDevice, Ulimit, WeightDevice,
