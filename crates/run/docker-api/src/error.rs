@@ -64,7 +64,12 @@ impl From<carrack_docker::Error> for ApiError {
     fn from(error: carrack_docker::Error) -> Self {
         let kind = error.kind();
         let message = with_causes(&error);
-        if kind == ErrorKind::Internal {
+        // A restart is 500 whatever it failed by; that may be the client's.
+        let cause = match &error {
+            carrack_docker::Error::Restart { source, .. } => source.kind(),
+            _ => kind,
+        };
+        if cause == ErrorKind::Internal {
             tracing::error!(error = message, "a request failed");
         }
         Self::new(kind, message)

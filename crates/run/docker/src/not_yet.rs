@@ -20,7 +20,7 @@ fn find(name: &str) -> Option<&'static str> {
 }
 
 /// Entries that the engine and its façade answer with.
-pub const ENGINE_ENTRIES: [&str; 24] = [
+pub const ENGINE_ENTRIES: [&str; 25] = [
     "pull",
     "push",
     "login",
@@ -45,6 +45,7 @@ pub const ENGINE_ENTRIES: [&str; 24] = [
     "log-compress",
     "cgroup-parent",
     "apparmor",
+    "mac-address",
 ];
 
 #[cfg(test)]

@@ -88,8 +88,6 @@ fn take_mac_address(
     if version >= v(44) && !request.config.mac_address.is_empty() {
         warnings.push("The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.".to_owned());
     }
-    warnings.push(
-        "The hardware address was not set: on the default network it follows from the container's address.".to_owned(),
-    );
+    warnings.push(carrack_docker::not_yet::sentence("mac-address").to_owned());
     Ok(())
 }

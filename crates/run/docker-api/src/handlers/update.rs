@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::call::{Answer, Call, ok};
 use crate::json::read;
+use crate::version::v;
 
 /// The body: limits beside the policy.
 #[derive(Debug, Default, Deserialize)]
@@ -20,7 +21,11 @@ struct Body {
 
 /// Changes limits and restart policy.
 pub(crate) async fn update(mut call: Call) -> Answer {
-    let body: Body = read(&mut call.request).await?;
+    let mut body: Body = read(&mut call.request).await?;
+    if call.version < v(40) {
+        // Older clients always sent zero.
+        body.resources.pids_limit = None;
+    }
     let request = UpdateRequest {
         resources: body.resources,
         restart_policy: body.restart_policy,

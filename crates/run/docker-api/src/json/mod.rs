@@ -2,7 +2,7 @@
 
 mod scan;
 
-use carrack_docker::config::{DecodeError, from_json};
+use carrack_docker::config::{DecodeError, from_json, normalize_names};
 use carrack_serve::Request;
 use http::header;
 use serde::Deserialize;
@@ -53,13 +53,14 @@ async fn read_value(request: &mut Request) -> Result<Option<Value>, ApiError> {
         return Ok(None);
     }
     let mut decoder = serde_json::Deserializer::from_slice(&bytes);
-    let value = Value::deserialize(&mut decoder).map_err(|error| {
+    let mut value = Value::deserialize(&mut decoder).map_err(|error| {
         let reason = syntax_error(&bytes).unwrap_or_else(|| error.to_string());
         ApiError::bad_request(format!("invalid JSON: {reason}"))
     })?;
     if decoder.end().is_err() {
         return Err(ApiError::bad_request("unexpected content after JSON"));
     }
+    normalize_names(&mut value);
     Ok(Some(value))
 }
 
@@ -189,6 +190,11 @@ mod tests {
         let of = |body: &'static str| sentence(Some("application/json"), body);
         let cases = [
             (r#"{"Image":"a"} "#, "ok"),
+            (r#"{"image":"a"}"#, "ok"),
+            (
+                r#"{"image":1}"#,
+                "invalid JSON: json: cannot unmarshal number into Go value of type string",
+            ),
             (r#"{"Image":"a"}{}"#, "unexpected content after JSON"),
             (r#"{"Image":"a"} x"#, "unexpected content after JSON"),
             (

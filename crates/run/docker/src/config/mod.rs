@@ -9,6 +9,7 @@
 mod container;
 mod host;
 mod mounts;
+mod names;
 mod network;
 mod resources;
 
@@ -20,6 +21,7 @@ pub use host::{HostConfig, LogConfig, RestartPolicy};
 pub use mounts::{
     BindOptions, ImageOptions, Mount, MountKind, TmpfsOptions, VolumeDriverConfig, VolumeOptions,
 };
+pub use names::normalize_names;
 pub use network::{EndpointSettings, IpamConfig, NetworkingConfig, PortMap, PublishedPort};
 pub use resources::{
     DeviceMapping, DeviceRequest, Resources, ThrottleDevice, Ulimit, WeightDevice,
@@ -82,23 +84,16 @@ pub fn from_json<T: DeserializeOwned + Default>(mut document: Value) -> Result<T
     serde_json::from_value(document).map_err(DecodeError::Field)
 }
 
-/// Maps of Go's, whose keys are kept with the zero of their values.
-const MAPS: [(&str, fn() -> Value); 11] = [
-    ("ExposedPorts", || Value::Object(Map::new())),
-    ("Volumes", || Value::Object(Map::new())),
-    ("PortBindings", || Value::Array(Vec::new())),
-    ("Labels", empty_text),
-    ("Annotations", empty_text),
-    ("Config", empty_text),
-    ("DriverOpts", empty_text),
-    ("Options", empty_text),
-    ("StorageOpt", empty_text),
-    ("Sysctls", empty_text),
-    ("Tmpfs", empty_text),
-];
-
-fn empty_text() -> Value {
-    Value::String(String::new())
+/// Maps of Go's keep their keys, with the zero of their values; nothing for
+/// what is no map.
+fn zero_in_map(name: &str) -> Option<Value> {
+    match name {
+        "ExposedPorts" | "Volumes" => Some(Value::Object(Map::new())),
+        "PortBindings" => Some(Value::Array(Vec::new())),
+        "Labels" | "Annotations" | "Config" | "DriverOpts" | "Options" | "StorageOpt"
+        | "Sysctls" | "Tmpfs" => Some(Value::String(String::new())),
+        _ => None,
+    }
 }
 
 /// Removes members that are `null`. Documents are bounded in depth by the
@@ -108,10 +103,9 @@ fn strip_nulls(value: &mut Value) {
         Value::Object(members) => {
             members.retain(|_, value| !value.is_null());
             for (name, member) in members.iter_mut() {
-                let map = MAPS.iter().find(|(map, _)| map == name);
-                if let (Some((_, zero)), Value::Object(entries)) = (map, &mut *member) {
+                if let (Some(zero), Value::Object(entries)) = (zero_in_map(name), &mut *member) {
                     let nulls = entries.values_mut().filter(|entry| entry.is_null());
-                    nulls.for_each(|entry| *entry = zero());
+                    nulls.for_each(|entry| *entry = zero.clone());
                 }
                 strip_nulls(member);
             }
