@@ -8,7 +8,7 @@ use carrack_runtime::plan::{CgroupNamespace, Failure};
 use carrack_supervision::{Event, Prepare, Start, Target};
 use rustix::process::{WaitId, WaitIdOptions};
 
-use super::{FLUSH_BOUND, Phase, Supervisor, now_ns};
+use super::{FLUSH_IDLE_BOUND, Phase, Supervisor, now_ns};
 use crate::event_loop::{Interest, Role};
 use crate::init::{self, Init, OrderToSend, PipeEnds, Word};
 use crate::log::Log;
@@ -263,7 +263,7 @@ impl Supervisor {
                 self.waiters.tell(&mut self.events, true, code);
                 self.clients.end(&mut self.events, &Target::Container);
                 self.relay.clear(&mut self.events);
-                self.released_by = Some(Instant::now() + FLUSH_BOUND);
+                self.released_by = Some(Instant::now() + FLUSH_IDLE_BOUND);
             }
             Phase::Running | Phase::Exited => self.container_ended(),
         }
