@@ -138,12 +138,12 @@ fn a_client_that_does_not_read_slows_the_program_and_costs_no_memory() {
         .expect("parked");
     let slow = container.attach(Target::Container, false);
     container.start().expect("started");
-    let before = dirty_kib(container.child.id());
+    let before = own_kib(container.child.id());
     // The pipe is full once the supervisor no longer reads it.
     eventually("the program waits", || {
         container.proc_file("wchan").contains("pipe") || children_wait(container.pid)
     });
-    let after = dirty_kib(container.child.id());
+    let after = own_kib(container.child.id());
     assert!(after < before + 512, "{before} KiB to {after} KiB");
     let (stdout, stderr) = read_frames(slow);
     assert_eq!((stdout.len(), stderr.as_str()), (30_000_000, "end\n"));
@@ -175,10 +175,10 @@ pub(crate) fn private_kib(pid: u32) -> u64 {
     kib(pid, "Private_")
 }
 
-/// What grows with use. Clean pages of the program are private as soon as no
+/// What grows with use. The program's own pages count as private as soon as no
 /// other test runs it, which says nothing.
-pub(crate) fn dirty_kib(pid: u32) -> u64 {
-    kib(pid, "Private_Dirty:")
+pub(crate) fn own_kib(pid: u32) -> u64 {
+    kib(pid, "Anonymous:")
 }
 
 fn kib(pid: u32, rows: &str) -> u64 {
