@@ -13,7 +13,6 @@ use std::time::Duration;
 use carrack_supervision::{Event, Hello, RunState};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use rustix::process::{Pid, PidfdFlags};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -46,9 +45,9 @@ pub(crate) struct Foundlings(Mutex<Found>);
 
 #[derive(Debug, Default)]
 struct Found {
-    /// Their processes, opened while they were known to live: an id alone may
-    /// be another process's by the time it is used.
-    processes: HashMap<SandboxId, Option<OwnedFd>>,
+    /// Those that said hello. Their process ids are never used: they are not
+    /// kept from being another's, as a child's are.
+    adopted: HashSet<SandboxId>,
     /// Those that accept and say nothing.
     silent: HashSet<SandboxId>,
 }
@@ -58,10 +57,15 @@ impl Foundlings {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The process of a supervisor, if it was adopted; `Some(None)` for one
-    /// that was gone already.
-    pub(crate) fn take_process(&self, id: &SandboxId) -> Option<Option<OwnedFd>> {
-        self.lock().processes.remove(id)
+    /// Whether a supervisor is no child of this daemon.
+    pub(crate) fn has(&self, id: &SandboxId) -> bool {
+        self.lock().adopted.contains(id)
+    }
+
+    pub(crate) fn forget(&self, id: &SandboxId) {
+        let mut found = self.lock();
+        found.adopted.remove(id);
+        found.silent.remove(id);
     }
 }
 
@@ -128,19 +132,8 @@ impl Inner {
     }
 
     fn note(&self, supervisor: &Adopted) {
-        let Adopted {
-            id,
-            supervisor_pid,
-            link,
-            hello,
-        } = supervisor;
-        let process = Pid::from_raw(*supervisor_pid)
-            .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK).ok())
-            // Still connected, so the process that was opened is the one.
-            .filter(|_| link.is_open());
-        let mut found = self.foundlings.lock();
-        found.processes.insert(id.clone(), process);
-        drop(found);
+        let Adopted { id, hello, .. } = supervisor;
+        self.foundlings.lock().adopted.insert(id.clone());
         if let RunState::Running { pid, .. } = hello.state
             && let Ok(netns) = std::fs::File::open(format!("/proc/{pid}/ns/net"))
         {

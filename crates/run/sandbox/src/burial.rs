@@ -72,24 +72,22 @@ impl Inner {
         netns: Option<OwnedFd>,
     ) {
         let _under_way = self.burials.read().await;
-        let process = match self.foundlings.take_process(id) {
-            Some(adopted) => adopted,
-            // A child's id is its own until it is reaped.
-            None => open_process(supervisor_pid),
+        let child = if self.foundlings.has(id) {
+            None
+        } else {
+            open_process(supervisor_pid)
         };
-        if let Some(process) = process
-            && !reap(&process)
-        {
+        if !child.as_ref().is_some_and(reap)
             // Its connection may have been lost before it was let go of; one
             // that is about to end does not mind to hear it twice.
-            if let Some(socket) = self.connection(id) {
-                let _ended = carrack_supervision::send(&socket, &Request::Release, &[]);
-            }
+            && let Some(socket) = self.connection(id)
+        {
+            let _ended = carrack_supervision::send(&socket, &Request::Release, &[]);
+        }
+        if let Some(Ok(child)) = child.map(crate::link::watch) {
             tokio::spawn(async move {
-                if let Ok(watched) = crate::link::watch(process) {
-                    let _ended = watched.readable().await;
-                    reap(watched.get_ref());
-                }
+                let _ended = child.readable().await;
+                reap(child.get_ref());
             });
         }
         self.clean(id, endpoint, netns).await;
@@ -152,6 +150,7 @@ impl Inner {
     /// Removes the socket, and what is known of a sandbox.
     pub(crate) fn forget(&self, id: &SandboxId) {
         self.tenants.move_out(id);
+        self.foundlings.forget(id);
         match rustix::fs::unlinkat(&self.directory, id.as_str(), AtFlags::empty()) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => {}
             Err(errno) => tracing::warn!(sandbox = %id, %errno, "remove supervisor's socket"),
@@ -159,19 +158,17 @@ impl Inner {
     }
 }
 
+/// A child, whose id is its own until it is reaped.
 fn open_process(pid: i32) -> Option<OwnedFd> {
     let pid = Pid::from_raw(pid)?;
     rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK).ok()
 }
 
-/// Whether a process is over; reaps it if it is a child.
-fn reap(process: &OwnedFd) -> bool {
+/// Reaps a child; whether it was over.
+fn reap(child: &OwnedFd) -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    match rustix::process::waitid(WaitId::PidFd(process.as_fd()), options) {
-        Ok(status) => status.is_some(),
-        // One that an earlier daemon started: then it is not ours to reap.
-        Err(_) => false,
-    }
+    let reaped = rustix::process::waitid(WaitId::PidFd(child.as_fd()), options);
+    matches!(reaped, Ok(Some(_)))
 }
 
 /// Waits for a child to end and reaps it; kills it when it does not.
