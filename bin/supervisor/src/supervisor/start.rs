@@ -13,6 +13,7 @@ use crate::event_loop::{Interest, Role};
 use crate::init::{self, Init, OrderToSend, PipeEnds, Word};
 use crate::log::Log;
 use crate::park::Parking;
+use crate::powers;
 use crate::streams::ProgramStreams;
 
 impl Supervisor {
@@ -115,6 +116,9 @@ impl Supervisor {
         }
         if self.failed.is_none() && self.phase == Phase::Starting && !self.init_is_zombie() {
             self.phase = Phase::Running;
+            if let Err(error) = powers::lay_down() {
+                eprintln!("carrack-supervisor: lay down capabilities: {error}");
+            }
             let pid = self.init.as_ref().map_or(0, |i| i.pid.unsigned_abs());
             let at_ns = self.started_ns;
             self.announce(&Event::Started { pid, at_ns });
