@@ -84,10 +84,25 @@ fn ports_and_outbound_traffic_work_beside_dockerd() {
             .ok(),
         "1"
     );
+    // While a container lives, the accept outlives the daemon that put it there.
+    engine.signal(Signal::TERM);
+    until(
+        "the container is reached without its daemon",
+        PEER_BOUND,
+        || {
+            let out = engine.sh("ip netns exec client $(command -v world) tcp 192.0.2.1:48080");
+            if out.code == 0 && out.stdout.starts_with("peer ") {
+                Ok(())
+            } else {
+                Err(out.stderr)
+            }
+        },
+    );
+    engine.boot().unwrap();
     engine.sweep();
     engine.sh(". $TESTS/network/outside.sh; outside_down").ok();
 
-    // The accept goes with the daemon that put it there.
+    // Where none does, it goes at the stop.
     engine.signal(Signal::TERM);
     assert_eq!(engine.sh("iptables -S DOCKER-USER").ok(), user_chain);
 

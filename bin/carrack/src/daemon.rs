@@ -22,6 +22,8 @@ use carrack_volumes::Volumes;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::root_lock;
+
 /// The supervisor, built by the build script.
 static SUPERVISOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/supervisor"));
 
@@ -145,6 +147,9 @@ async fn serve(flags: Flags, open_files: Option<(u64, u64)>) -> anyhow::Result<(
         make_directory(directory)
             .with_context(|| format!("make directory {}", directory.display()))?;
     }
+    // Before anything of theirs is touched.
+    let _exec_root = root_lock::take(&flags.exec_root, "exec.lock", "--exec-root")?;
+    let _data_root = root_lock::take(&flags.data_root, "data.lock", "--data-root")?;
     let networks = open_networks(&flags, &name)?;
     for warning in networks.iter().flat_map(|networks| networks.warnings()) {
         tracing::warn!("{warning}");

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod daemon;
+mod root_lock;
 
 use std::process::ExitCode;
 

@@ -31,12 +31,41 @@ struct Client {
     stderr: bool,
     /// Its bytes go to standard input.
     reads: bool,
+    /// The other side is closed and its socket no longer watched; what it sent
+    /// before is still taken.
+    left: bool,
     behind: Vec<u8>,
     /// Bytes that came with its request.
     early: Vec<u8>,
     detach: DetachKeys,
     /// Its program ended: close once it has everything.
     ending: bool,
+}
+
+impl Client {
+    fn stop_output(&mut self) {
+        self.stdout = false;
+        self.stderr = false;
+        self.behind = Vec::new();
+    }
+}
+
+/// Whether a client took bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// At least one.
+    Some,
+    /// Not one.
+    None,
+}
+
+/// How a client left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// What it sent before is still to be taken.
+    Unread,
+    /// It is forgotten.
+    Entirely,
 }
 
 /// What a client sent.
@@ -79,6 +108,7 @@ impl Clients {
                 stdout: attach.stdout,
                 stderr: attach.stderr,
                 reads: attach.stdin,
+                left: false,
                 behind: Vec::new(),
                 early: attach.read_ahead.clone(),
                 detach: DetachKeys::new(if attach.framed {
@@ -137,7 +167,7 @@ impl Clients {
                 }
                 client.behind.extend_from_slice(bytes);
             }
-            self.flush(events, token);
+            let _progress = self.flush(events, token);
         }
     }
 
@@ -148,21 +178,27 @@ impl Clients {
             .any(|c| c.target == *target && c.behind.len() > MAX_BEHIND_BYTES)
     }
 
-    /// Writes what a client is behind, as far as its socket takes it.
-    pub(crate) fn flush(&mut self, events: &mut EventLoop, token: Token) {
+    /// Writes what a client is behind, as far as its socket takes it; says
+    /// whether it took anything.
+    pub(crate) fn flush(&mut self, events: &mut EventLoop, token: Token) -> Progress {
+        let mut progress = Progress::None;
         let Some(client) = self.0.get_mut(&token) else {
-            return;
+            return progress;
         };
         while !client.behind.is_empty() {
             match rustix::net::send(client.socket.as_fd(), &client.behind, SendFlags::NOSIGNAL) {
                 Ok(count) => {
                     client.behind.drain(..count);
+                    progress = Progress::Some;
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
+                // It takes no more, but what it sent may not be read yet; its
+                // hang-up ends it.
+                Err(_) if client.reads => client.stop_output(),
                 Err(_) => {
                     self.remove(events, token);
-                    return;
+                    return progress;
                 }
             }
         }
@@ -170,10 +206,34 @@ impl Clients {
             client.behind = Vec::new();
             if client.ending {
                 self.remove(events, token);
-                return;
+                return progress;
             }
         }
         self.set_interest(events, token, true);
+        progress
+    }
+
+    /// The other side is closed. Whoever feeds a program is kept until what it
+    /// sent is taken, and no longer watched: its hang-up would wake us again
+    /// and again while the program does not read.
+    pub(crate) fn leave(&mut self, events: &mut EventLoop, token: Token) -> Left {
+        match self.0.get_mut(&token) {
+            Some(client) if client.reads => {
+                client.left = true;
+                client.stop_output();
+                events.pause(&client.socket);
+                Left::Unread
+            }
+            _ => {
+                self.remove(events, token);
+                Left::Entirely
+            }
+        }
+    }
+
+    /// Whether a client's other side is closed while its bytes are still read.
+    pub(crate) fn has_left(&self, token: Token) -> bool {
+        self.0.get(&token).is_some_and(|client| client.left)
     }
 
     /// Watches a client for what is of use now. `reading` is false while the
@@ -261,7 +321,7 @@ impl Clients {
             if let Some(client) = self.0.get_mut(&token) {
                 client.ending = true;
             }
-            self.flush(events, token);
+            let _progress = self.flush(events, token);
         }
     }
 

@@ -18,6 +18,17 @@ struct Link {
     socket: OwnedFd,
     reader: FrameReader,
     queued: Vec<u8>,
+    /// The other side reads no more; what it sent may not be read yet.
+    deaf: bool,
+}
+
+/// What arrived on a connection.
+#[derive(Default)]
+pub(crate) struct Arrived {
+    /// In order.
+    pub(crate) requests: Vec<Received<Request>>,
+    /// Nothing comes after them.
+    pub(crate) over: bool,
 }
 
 /// All connections of daemons; there is one, but for the moment of a restart.
@@ -45,6 +56,7 @@ impl Control {
                 socket,
                 reader: FrameReader::default(),
                 queued: Vec::new(),
+                deaf: false,
             },
         );
         Ok(token)
@@ -80,24 +92,32 @@ impl Control {
         self.links.is_empty()
     }
 
-    /// Reads what arrived; `None` when the connection is over.
-    pub(crate) fn read(&mut self, token: Token) -> Option<Vec<Received<Request>>> {
-        let link = self.links.get_mut(&token)?;
-        let mut requests = Vec::new();
+    /// Reads what arrived. Requests count even where the connection ended
+    /// behind them: a daemon may ask for the last thing and go.
+    pub(crate) fn read(&mut self, token: Token) -> Arrived {
+        let mut arrived = Arrived::default();
+        let Some(link) = self.links.get_mut(&token) else {
+            return arrived;
+        };
         loop {
             match link.reader.fill(&link.socket) {
                 Ok(true) => {}
-                Ok(false) => return None,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(requests),
-                Err(_) => return None,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return arrived,
+                Ok(false) | Err(_) => {
+                    arrived.over = true;
+                    return arrived;
+                }
             }
             loop {
                 match link.reader.message() {
-                    Ok(Some(request)) => requests.push(request),
+                    Ok(Some(request)) => arrived.requests.push(request),
                     Ok(None) => break,
                     // A frame that cannot be read leaves the stream without a
                     // known position.
-                    Err(_) => return None,
+                    Err(_) => {
+                        arrived.over = true;
+                        return arrived;
+                    }
                 }
             }
         }
@@ -125,6 +145,9 @@ impl Control {
         let Some(link) = self.links.get_mut(&token) else {
             return;
         };
+        if link.deaf {
+            return;
+        }
         link.queued.extend_from_slice(&bytes);
         if link.queued.len() > MAX_QUEUED_BYTES {
             self.remove(events, token);
@@ -159,9 +182,10 @@ impl Control {
                     );
                     return;
                 }
+                // It is over once its requests are read.
                 Err(_) => {
-                    self.remove(events, token);
-                    return;
+                    link.deaf = true;
+                    break;
                 }
             }
         }

@@ -137,6 +137,14 @@ impl EventLoop {
         );
     }
 
+    /// Watches for bytes to read, but wakes for changes alone: for a descriptor
+    /// whose hang-up may be over again and would wake us until then.
+    pub(crate) fn await_change(&self, fd: impl AsFd, token: Token) {
+        let flags = Interest::READ.flags() | EventFlags::ET;
+        let data = EventData::new_u64(token.0);
+        let _not_watched = epoll::modify(&self.epoll, fd, data, flags);
+    }
+
     /// Stops watching for a while; unlike no interest at all, which the end of
     /// the other side breaks again and again.
     pub(crate) fn pause(&self, fd: impl AsFd) {

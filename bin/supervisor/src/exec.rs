@@ -15,6 +15,7 @@ use carrack_sys::process::{CloneArgs, Cloned};
 use rustix::thread::ThreadNameSpaceType;
 
 use crate::init::{self, ChannelReport, NEWUSER, PipeEnds, Word};
+use crate::powers;
 
 /// An exec under way, seen from the supervisor.
 pub(crate) struct Launched {
@@ -74,6 +75,7 @@ fn enter(
     channel: &UnixStream,
     streams: &init::StandardStreams,
 ) -> Result<(), Failure> {
+    powers::take_up().map_err(|error| init::io_failure("take up the capabilities", &error))?;
     if let Some(score) = joining.oom_score {
         init::set_oom_score(None, score)?;
     }

@@ -18,6 +18,7 @@ mod init;
 mod log;
 mod log_line;
 mod park;
+mod powers;
 mod relay;
 mod relay_udp;
 mod streams;

@@ -34,6 +34,8 @@ pub(crate) struct ProgramStreams {
     input_pending: Vec<u8>,
     close_input: bool,
     terminal: Option<OwnedFd>,
+    /// Nobody holds the terminal's other side just now.
+    deserted: bool,
     pub(crate) log: Option<Log>,
     /// Standard input is closed when its first client leaves.
     pub(crate) stdin_once: bool,
@@ -83,6 +85,7 @@ impl ProgramStreams {
             input_pending: Vec::new(),
             close_input: false,
             terminal: None,
+            deserted: false,
             log: None,
             stdin_once: false,
         }
@@ -117,13 +120,29 @@ impl ProgramStreams {
             match rustix::io::read(&self.outputs[position].fd, &mut *buffer) {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return None,
-                // A terminal answers EIO once nobody holds its other side.
+                // A terminal answers EIO while nobody holds its other side; any
+                // program of the container may open it again.
+                Err(Errno::IO) if self.terminal.is_some() => {
+                    if !self.deserted {
+                        self.deserted = true;
+                        let output = &self.outputs[position];
+                        events.await_change(&output.fd, output.token);
+                    }
+                    return None;
+                }
                 Ok(0) | Err(_) => {
                     let end = self.outputs.swap_remove(position);
                     events.forget(&end.fd, end.token);
                     return Some(0);
                 }
-                Ok(count) => return Some(count),
+                Ok(count) => {
+                    if self.deserted {
+                        self.deserted = false;
+                        let output = &self.outputs[position];
+                        events.change(&output.fd, output.token, Interest::READ);
+                    }
+                    return Some(count);
+                }
             }
         }
     }
@@ -143,6 +162,8 @@ impl ProgramStreams {
     pub(crate) fn set_paused(&mut self, events: &EventLoop, paused: bool) {
         if self.paused != paused {
             self.paused = paused;
+            // Watched anew, it says again what it is.
+            self.deserted = false;
             for output in &self.outputs {
                 if paused {
                     events.pause(&output.fd);

@@ -35,8 +35,9 @@ use crate::waiters::Waiters;
 /// How long a daemon may take to write the end down before the clients are
 /// told all the same.
 const RECORD_BOUND: Duration = Duration::from_secs(5);
-/// How long clients may take to read the rest after the release.
-const FLUSH_BOUND: Duration = Duration::from_secs(10);
+/// How long clients may go without taking a byte of the rest after the release:
+/// a person who reads page by page takes minutes for one.
+const FLUSH_IDLE_BOUND: Duration = Duration::from_secs(600);
 /// Pause after a connection that could not be taken.
 const LISTEN_AGAIN: Duration = Duration::from_millis(500);
 /// What Docker's daemon puts before the reason of a failed exec.
@@ -109,12 +110,13 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     pub(crate) fn start() -> io::Result<Self> {
+        // Whoever starts it may end without it: a signal to their terminal or
+        // session is not meant for it.
+        let _leads_already = rustix::process::setsid();
         harden()?;
         let mut events = EventLoop::new()?;
         let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
         let listener = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
-        // Whoever starts it may end without it.
-        let _leads_already = rustix::process::setsid();
         // From here on 0 and 1 hold nothing: children overwrite them.
         rustix::stdio::dup2_stdin(rustix::stdio::stderr())?;
         rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
@@ -305,20 +307,14 @@ impl Supervisor {
         if !wake.readable {
             return;
         }
-        match self.control.read(wake.token) {
-            Some(requests) => {
-                for request in requests {
-                    self.request(request);
-                }
-            }
-            None => {
-                self.control.remove(&mut self.events, wake.token);
-                if self.phase == Phase::Exited
-                    && self.record_by.is_some()
-                    && self.control.is_empty()
-                {
-                    self.tell_end();
-                }
+        let arrived = self.control.read(wake.token);
+        for request in arrived.requests {
+            self.request(request);
+        }
+        if arrived.over {
+            self.control.remove(&mut self.events, wake.token);
+            if self.phase == Phase::Exited && self.record_by.is_some() && self.control.is_empty() {
+                self.tell_end();
             }
         }
     }
@@ -428,7 +424,14 @@ impl Supervisor {
             self.root = None;
             self.announce(&Event::Released);
         }
-        self.released_by = Some(Instant::now() + FLUSH_BOUND);
+        self.released_by = Some(Instant::now() + FLUSH_IDLE_BOUND);
+    }
+
+    /// A client took some of the rest: it may have as long for what is left.
+    fn extend_flush(&mut self) {
+        if self.released_by.is_some() {
+            self.released_by = Some(Instant::now() + FLUSH_IDLE_BOUND);
+        }
     }
 
     fn kill_init(&self) {

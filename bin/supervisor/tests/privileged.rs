@@ -12,6 +12,8 @@ mod rootfs;
 #[path = "privileged/supervisor.rs"]
 mod supervisor;
 
+#[path = "privileged/clients.rs"]
+mod clients;
 #[path = "privileged/exec.rs"]
 mod exec;
 #[path = "privileged/hooks.rs"]

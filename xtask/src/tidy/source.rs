@@ -22,7 +22,7 @@ const CONNECTS: [(&str, &str); 4] = [
         "asks whether a socket's file is alive before it replaces it",
     ),
     (
-        "crates/run/sandbox/src/pool.rs",
+        "crates/run/sandbox/src/adoption.rs",
         "the daemon to its own supervisors, over AF_UNIX",
     ),
     (

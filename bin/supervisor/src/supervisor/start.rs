@@ -8,11 +8,12 @@ use carrack_runtime::plan::{CgroupNamespace, Failure};
 use carrack_supervision::{Event, Prepare, Start, Target};
 use rustix::process::{WaitId, WaitIdOptions};
 
-use super::{FLUSH_BOUND, Phase, Supervisor, now_ns};
+use super::{FLUSH_IDLE_BOUND, Phase, Supervisor, now_ns};
 use crate::event_loop::{Interest, Role};
 use crate::init::{self, Init, OrderToSend, PipeEnds, Word};
 use crate::log::Log;
 use crate::park::Parking;
+use crate::powers;
 use crate::streams::ProgramStreams;
 
 impl Supervisor {
@@ -115,6 +116,9 @@ impl Supervisor {
         }
         if self.failed.is_none() && self.phase == Phase::Starting && !self.init_is_zombie() {
             self.phase = Phase::Running;
+            if let Err(error) = powers::lay_down() {
+                eprintln!("carrack-supervisor: lay down capabilities: {error}");
+            }
             let pid = self.init.as_ref().map_or(0, |i| i.pid.unsigned_abs());
             let at_ns = self.started_ns;
             self.announce(&Event::Started { pid, at_ns });
@@ -263,7 +267,7 @@ impl Supervisor {
                 self.waiters.tell(&mut self.events, true, code);
                 self.clients.end(&mut self.events, &Target::Container);
                 self.relay.clear(&mut self.events);
-                self.released_by = Some(Instant::now() + FLUSH_BOUND);
+                self.released_by = Some(Instant::now() + FLUSH_IDLE_BOUND);
             }
             Phase::Running | Phase::Exited => self.container_ended(),
         }

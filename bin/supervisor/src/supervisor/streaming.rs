@@ -6,7 +6,7 @@ use carrack_supervision::{Attach, Event, Target};
 use rustix::process::Signal;
 
 use super::{Phase, Supervisor, now_ns};
-use crate::clients::FromClient;
+use crate::clients::{FromClient, Left, Progress};
 use crate::event_loop::{Output, Token, Wake};
 use crate::streams::{CHUNK_BYTES, ProgramStreams};
 
@@ -49,7 +49,11 @@ impl Supervisor {
             streams.flush_input(&mut self.events);
             if streams.accepts_input() {
                 for token in self.clients.feeders(target) {
-                    self.clients.set_interest(&self.events, token, true);
+                    if self.clients.has_left(token) {
+                        self.read_client(token);
+                    } else {
+                        self.clients.set_interest(&self.events, token, true);
+                    }
                 }
             }
         }
@@ -66,40 +70,50 @@ impl Supervisor {
     }
 
     pub(super) fn client_ready(&mut self, wake: &Wake) {
+        let Some((target, reads)) = self.clients.target(wake.token) else {
+            return;
+        };
         if wake.writable {
-            self.clients.flush(&mut self.events, wake.token);
-            if let Some((target, _)) = self.clients.target(wake.token)
-                && !self.clients.any_behind(&target)
-                && let Some(streams) = self.programs.get_mut(&target)
-            {
-                streams.set_paused(&self.events, false);
+            if self.clients.flush(&mut self.events, wake.token) == Progress::Some {
+                self.extend_flush();
             }
+            // Whether it took the rest or is gone by now.
+            self.catch_up(&target);
         }
-        if wake.readable {
+        if wake.hung_up {
+            if self.clients.leave(&mut self.events, wake.token) == Left::Unread {
+                self.read_client(wake.token);
+            } else if reads {
+                self.input_over(&target);
+            }
+            self.catch_up(&target);
+        } else if wake.readable {
             self.read_client(wake.token);
-        }
-        if wake.hung_up && self.events.knows(wake.token) {
-            self.client_sent(wake.token, FromClient::Gone);
         }
     }
 
+    /// Reads a client once; one that left is read as far as the program takes
+    /// it, as nothing else would wake us for the rest.
     pub(super) fn read_client(&mut self, token: Token) {
-        let Some((target, reads)) = self.clients.target(token) else {
-            return;
-        };
-        let ready = self
-            .programs
-            .get(&target)
-            .is_some_and(ProgramStreams::accepts_input);
-        if reads && !ready {
-            // Not started yet, or the program is behind: ask again later.
-            self.clients.set_interest(&self.events, token, false);
-            return;
-        }
-        match self.clients.read(token) {
-            Some(sent) => self.client_sent(token, sent),
-            // It may have been asked not to send, before the start.
-            None => self.clients.set_interest(&self.events, token, true),
+        while let Some((target, reads)) = self.clients.target(token) {
+            let ready = self
+                .programs
+                .get(&target)
+                .is_some_and(ProgramStreams::accepts_input);
+            if reads && !ready {
+                // Not started yet, or the program is behind: ask again later.
+                self.clients.set_interest(&self.events, token, false);
+                return;
+            }
+            match self.clients.read(token) {
+                Some(sent) => self.client_sent(token, sent),
+                None if self.clients.has_left(token) => self.client_sent(token, FromClient::Gone),
+                // It may have been asked not to send, before the start.
+                None => self.clients.set_interest(&self.events, token, true),
+            }
+            if !self.clients.has_left(token) {
+                return;
+            }
         }
     }
 
@@ -116,13 +130,13 @@ impl Supervisor {
                     self.clients.set_interest(&self.events, token, more);
                 }
             }
-            FromClient::HalfClosed => {
+            FromClient::HalfClosed if !self.clients.has_left(token) => {
                 self.clients.half_close(&self.events, token);
                 if reads {
                     self.input_over(&target);
                 }
             }
-            FromClient::Gone => {
+            FromClient::HalfClosed | FromClient::Gone => {
                 self.clients.remove(&mut self.events, token);
                 if reads {
                     self.input_over(&target);

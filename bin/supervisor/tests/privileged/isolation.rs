@@ -290,3 +290,41 @@ fn the_hosts_tree_is_gone() {
     let root = container.proc_file("mountinfo");
     assert_eq!(root, mounts);
 }
+
+/// At rest a supervisor lays down what only the making of processes needs;
+/// what an exec is given may be more.
+#[test]
+fn a_supervisor_at_rest_keeps_two_capabilities() {
+    if !can_run() {
+        return;
+    }
+    let mut container = Setup::new("sleep 100").start();
+    let set = |status: &str, name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        u64::from_str_radix(line.expect("a set").trim(), 16).expect("a number")
+    };
+    let status = crate::rootfs::read(format!("/proc/{}/status", container.child.id()));
+    let (kill, resource, admin) = (1 << 5, 1 << 24, 1 << 21);
+    let permitted = set(&status, "CapPrm:");
+    assert_eq!(set(&status, "CapEff:"), permitted & (kill | resource));
+    assert_ne!(permitted & admin, 0, "an exec could not be given it");
+    let names = ["CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID"];
+    for kind in ["bounding", "effective", "permitted"] {
+        container.setup.spec["process"]["capabilities"][kind] = serde_json::json!(names);
+    }
+    let inside = container.sh("cat /proc/self/status");
+    assert_eq!(set(&inside, "CapEff:"), admin | 1 << 6 | 1 << 7);
+    // Another user's process is still within reach.
+    let plan = container.exec_plan(&["su", "user", "-c", "exec sleep 100"]);
+    let _client = container.start_exec("other", plan, false);
+    container.wait_for(|event| match event {
+        carrack_supervision::Event::ExecStarted { exec, .. } if exec == "other" => Some(()),
+        _ => None,
+    });
+    let kill = carrack_supervision::Request::Signal {
+        target: carrack_supervision::Target::Exec("other".to_owned()),
+        signal: 9,
+    };
+    container.send(&kill, &[]);
+    assert_eq!(container.exec_code("other"), 137);
+}

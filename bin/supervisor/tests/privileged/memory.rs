@@ -2,7 +2,7 @@
 
 use crate::harness::{Setup, can_run};
 use crate::rootfs::read;
-use crate::streams::private_kib;
+use crate::streams::{own_kib, private_kib};
 
 /// Private memory of the static program from one sealed memfd, with a
 /// container that idles: clean and dirty together.
@@ -17,11 +17,11 @@ fn a_supervisor_does_not_grow_with_use() {
     for _ in 0..20 {
         container.sh("seq 1 2000");
     }
-    let before = private_kib(container.child.id());
+    let before = own_kib(container.child.id());
     for _ in 0..60 {
         container.sh("seq 1 2000");
     }
-    let after = private_kib(container.child.id());
+    let after = own_kib(container.child.id());
     assert!(after <= before + 64, "{before} KiB to {after} KiB");
 }
 

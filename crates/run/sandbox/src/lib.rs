@@ -12,15 +12,20 @@
 //! Nothing here knows images, mounts or streams.
 #![forbid(unsafe_code)]
 
+mod adoption;
+mod burial;
 mod error;
 mod graveyard;
 mod link;
 mod make;
 mod pool;
 mod request;
+#[cfg(test)]
+mod tests;
 
+pub use adoption::Adopted;
 pub use error::SandboxError;
 pub use link::{Link, LinkEvent, Sender, watch};
 pub use make::Sandbox;
-pub use pool::{Adopted, SandboxConfig, Sandboxes};
+pub use pool::{SandboxConfig, Sandboxes};
 pub use request::{IdMaps, NamespaceSource, NetworkSource, SandboxId, SandboxRequest};

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use carrack_supervision::{
     Batch, Event, FrameError, FrameReader, PROTOCOL, ProtocolVersion, Received, Request,
 };
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -69,6 +71,16 @@ impl Link {
     /// The protocol that the supervisor speaks, known after its first event.
     pub fn version(&self) -> ProtocolVersion {
         self.version
+    }
+
+    /// Whether the supervisor is there, as far as one system call tells.
+    pub(crate) fn is_open(&self) -> bool {
+        let mut byte = [0; 1];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        match rustix::net::recv(self.socket.get_ref(), &mut byte, flags) {
+            Ok((count, _)) => count > 0,
+            Err(errno) => matches!(errno, Errno::AGAIN | Errno::INTR),
+        }
     }
 
     /// The next event. A frame that cannot be read counts as the end.

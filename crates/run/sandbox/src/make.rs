@@ -80,7 +80,7 @@ impl Inner {
     }
 
     /// Starts a supervisor and asks it to make the namespaces.
-    fn begin(&self, request: &SandboxRequest) -> Result<Begun, SandboxError> {
+    fn begin(self: &Arc<Self>, request: &SandboxRequest) -> Result<Begun, SandboxError> {
         let id = SandboxId::random();
         let cgroup_error = |source| SandboxError::Cgroup {
             id: id.clone(),
@@ -92,26 +92,31 @@ impl Inner {
             .cgroup
             .create_leaf(&name)
             .map_err(cgroup_error)?;
-        let begun = leaf
+        let spawned = leaf
             .set_default_devices()
             .map_err(cgroup_error)
-            .and_then(|()| self.spawn(&id))
-            .and_then(|(supervisor_pid, link)| {
-                self.ask(&id, &link, &leaf, request)?;
-                Ok((supervisor_pid, link))
-            });
-        match begun {
-            Ok((supervisor_pid, link)) => Ok(Begun {
-                id,
-                supervisor_pid,
-                link,
-                leaf,
-            }),
+            .and_then(|()| self.spawn(&id));
+        let (supervisor_pid, link) = match spawned {
+            Ok(spawned) => spawned,
             Err(error) => {
-                self.sweep(&id, &leaf);
-                Err(error)
+                self.give_up(id, None, leaf);
+                return Err(error);
             }
+        };
+        if let NetworkSource::Join(netns) = &request.network {
+            self.tenants.move_in(&id, netns);
         }
+        if let Err(error) = self.ask(&id, &link, &leaf, request) {
+            drop(link);
+            self.give_up(id, Some(supervisor_pid), leaf);
+            return Err(error);
+        }
+        Ok(Begun {
+            id,
+            supervisor_pid,
+            link,
+            leaf,
+        })
     }
 
     fn spawn(&self, id: &SandboxId) -> Result<(i32, Link), SandboxError> {
@@ -130,13 +135,15 @@ impl Inner {
                 OFlags::RDWR | OFlags::CLOEXEC,
                 Mode::empty(),
             )?;
+            // Before the spawn: nothing that can fail comes after it.
+            let link = Link::new(ours)?;
             let descriptors = [theirs.as_fd(), listener.as_fd(), stderr.as_fd()];
             let pid = carrack_sys::process::spawn(
                 self.program.as_fd(),
                 &[c"carrack-supervisor"],
                 &descriptors,
             )?;
-            Ok((pid, Link::new(ours)?))
+            Ok((pid, link))
         };
         spawn().map_err(|source| SandboxError::Spawn {
             id: id.clone(),
@@ -218,7 +225,7 @@ impl Inner {
             })
     }
 
-    async fn await_parked(&self, mut begun: Begun) -> Result<Sandbox, SandboxError> {
+    async fn await_parked(self: &Arc<Self>, mut begun: Begun) -> Result<Sandbox, SandboxError> {
         let answer = tokio::time::timeout(ANSWER_BOUND, async {
             loop {
                 match begun.link.next().await {
@@ -262,8 +269,7 @@ impl Inner {
             }),
             Err(error) => {
                 drop(link);
-                self.reap(supervisor_pid);
-                self.sweep(&id, &leaf);
+                self.give_up(id, Some(supervisor_pid), leaf);
                 Err(error)
             }
         }

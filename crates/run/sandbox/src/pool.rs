@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,13 +11,11 @@ use std::time::Duration;
 
 use carrack_cgroup::{Leaf, LeafName, Parent};
 use carrack_network::{EndpointId, Networks};
-use carrack_supervision::{Event, Hello};
-use rustix::fs::{AtFlags, MemfdFlags, Mode, OFlags, SealFlags};
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
-use tokio::sync::Notify;
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use tokio::sync::{Notify, RwLock};
 
+use crate::adoption::{Adopted, Foundlings, Tenants};
 use crate::graveyard::{Graveyard, QUIET};
-use crate::link::{Link, LinkEvent};
 use crate::{Sandbox, SandboxError, SandboxId, SandboxRequest};
 
 /// Largest pool: each parked sandbox costs about 1.5 MB of kernel memory.
@@ -27,15 +25,6 @@ const MAX_BATCH: usize = 16;
 /// Pause between a start and the refill, so that the making does not take the
 /// processor from the start, unless the pool runs low.
 const REFILL_PAUSE: Duration = Duration::from_millis(15);
-/// How long a supervisor that is left from before may take to say hello.
-const HELLO_BOUND: Duration = Duration::from_secs(5);
-/// Pauses between attempts to reach a supervisor that lives: doubled from the
-/// first to the longest.
-const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
-const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);
-/// How long a supervisor may take to end once it was let go of: its clients
-/// have ten seconds to read the rest.
-const END_BOUND: Duration = Duration::from_secs(15);
 
 /// What sandboxes are made with.
 #[derive(Debug)]
@@ -54,31 +43,22 @@ pub struct SandboxConfig {
 
 /// All sandboxes of one daemon.
 #[derive(Clone, Debug)]
-pub struct Sandboxes(Arc<Inner>);
+pub struct Sandboxes(pub(crate) Arc<Inner>);
 
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) config: SandboxConfig,
     pub(crate) program: OwnedFd,
-    directory: OwnedFd,
+    pub(crate) directory: OwnedFd,
     ready: Mutex<VecDeque<Sandbox>>,
-    taken: Notify,
+    pub(crate) taken: Notify,
     /// Nothing is made any more.
     closing: AtomicBool,
-    graveyard: Graveyard,
-}
-
-/// A supervisor that an earlier daemon started.
-#[derive(Debug)]
-pub struct Adopted {
-    /// The sandbox.
-    pub id: SandboxId,
-    /// Its supervisor's process id.
-    pub supervisor_pid: i32,
-    /// The connection.
-    pub link: Link,
-    /// What it says of itself.
-    pub hello: Hello,
+    pub(crate) graveyard: Graveyard,
+    pub(crate) foundlings: Foundlings,
+    pub(crate) tenants: Tenants,
+    /// Held for reading by whatever cleans up.
+    pub(crate) burials: RwLock<()>,
 }
 
 impl Sandboxes {
@@ -100,6 +80,9 @@ impl Sandboxes {
             taken: Notify::new(),
             closing: AtomicBool::new(false),
             graveyard: Graveyard::new(),
+            foundlings: Foundlings::default(),
+            tenants: Tenants::default(),
+            burials: RwLock::new(()),
         })))
     }
 
@@ -126,7 +109,7 @@ impl Sandboxes {
     pub async fn take(&self, request: &SandboxRequest) -> Result<Sandbox, SandboxError> {
         self.0.graveyard.started();
         if request.is_pooled() {
-            let parked = self.0.lock().pop_front();
+            let parked = self.0.pop_living();
             self.0.taken.notify_one();
             if let Some(sandbox) = parked {
                 return Ok(sandbox);
@@ -144,8 +127,10 @@ impl Sandboxes {
     }
 
     /// Cleans up after a container's end, once its supervisor was let go of:
-    /// waits for the supervisor, removes the cgroup leaf and the socket, gives
-    /// the address back. Goes on after errors, which are logged.
+    /// removes the cgroup leaf and the socket, gives the address back. Its
+    /// supervisor goes on while clients read the rest, and is reaped later.
+    /// Where another sandbox joined its network, that one is cut off. Goes on
+    /// after errors, which are logged.
     pub async fn bury(
         &self,
         id: &SandboxId,
@@ -167,26 +152,10 @@ impl Sandboxes {
     }
 
     /// Finds the supervisors that an earlier daemon left behind. Sockets that
-    /// nobody listens on are removed.
+    /// nobody listens on are removed; one that listens and says nothing for a
+    /// minute is left alone, with all that is its own.
     pub async fn adopt(&self) -> Vec<Adopted> {
-        let names: Vec<SandboxId> = std::fs::read_dir(&self.0.config.sockets)
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| SandboxId::parse(entry.ok()?.file_name().to_str()?))
-            .collect();
-        let mut adopted = Vec::new();
-        for id in names {
-            match self.0.connect_to(&id).await {
-                Ok(supervisor) => adopted.push(supervisor),
-                Err(error) => {
-                    if !is_gone(&error) {
-                        tracing::warn!(sandbox = %id, %error, "reach a supervisor");
-                    }
-                    self.0.remove_socket(&id);
-                }
-            }
-        }
-        adopted
+        self.0.adopt().await
     }
 
     /// Reaches a supervisor again whose connection broke; `None` once it is
@@ -194,22 +163,12 @@ impl Sandboxes {
     /// daemon that does not read, and both ends may run out of descriptors.
     /// While somebody listens on its socket this goes on trying.
     pub async fn reconnect(&self, id: &SandboxId) -> Option<Adopted> {
-        let mut pause = RECONNECT_PAUSE;
-        loop {
-            match self.0.connect_to(id).await {
-                Ok(supervisor) => return Some(supervisor),
-                Err(error) if is_gone(&error) => return None,
-                Err(error) => {
-                    tracing::warn!(sandbox = %id, %error, "reach a supervisor again");
-                }
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RECONNECT_PAUSE_MAX);
-        }
+        self.0.reconnect(id).await
     }
 
     /// Removes cgroup leaves that belong to none of `live`, and kills what is
-    /// in them.
+    /// in them. Blocks for up to seconds: for the time before requests are
+    /// served.
     pub fn sweep_orphans(&self, live: &dyn Fn(&SandboxId) -> bool) {
         let leaves = match self.0.config.cgroup.leaves() {
             Ok(leaves) => leaves,
@@ -221,6 +180,7 @@ impl Sandboxes {
         for name in leaves {
             if let Some(id) = SandboxId::parse(name.as_str())
                 && !live(&id)
+                && !self.0.is_silent(&id)
                 && let Ok(leaf) = self.0.config.cgroup.open_leaf(&name)
             {
                 tracing::info!(sandbox = %id, "cleaning an orphaned sandbox");
@@ -234,20 +194,9 @@ impl Sandboxes {
         self.0.closing.store(true, Ordering::SeqCst);
         let parked: Vec<Sandbox> = self.0.lock().drain(..).collect();
         for sandbox in parked {
-            let Sandbox {
-                id,
-                supervisor_pid,
-                link,
-                endpoint,
-                netns,
-                leaf,
-                ..
-            } = sandbox;
-            drop((link, leaf));
-            self.0
-                .bury(&id, supervisor_pid, endpoint.map(|e| e.id), netns)
-                .await;
+            self.0.destroy(sandbox).await;
         }
+        self.0.await_burials().await;
     }
 }
 
@@ -256,6 +205,42 @@ impl Inner {
         self.ready
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A parked sandbox whose supervisor lives: somebody may have killed it.
+    fn pop_living(self: &Arc<Self>) -> Option<Sandbox> {
+        loop {
+            let sandbox = self.lock().pop_front()?;
+            if sandbox.link.is_open() {
+                return Some(sandbox);
+            }
+            self.discard_dead(sandbox);
+        }
+    }
+
+    fn remove_dead(self: &Arc<Self>) {
+        let mut ready = self.lock();
+        let (living, dead): (VecDeque<_>, VecDeque<_>) =
+            ready.drain(..).partition(|sandbox| sandbox.link.is_open());
+        *ready = living;
+        drop(ready);
+        for sandbox in dead {
+            self.discard_dead(sandbox);
+        }
+    }
+
+    fn discard_dead(self: &Arc<Self>, sandbox: Sandbox) {
+        tracing::warn!(sandbox = %sandbox.id, "a parked supervisor was killed");
+        self.discard(sandbox);
+    }
+
+    /// Names of the supervisors' sockets.
+    pub(crate) fn socket_names(&self) -> Vec<SandboxId> {
+        std::fs::read_dir(&self.config.sockets)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| SandboxId::parse(entry.ok()?.file_name().to_str()?))
+            .collect()
     }
 
     /// Path of a supervisor's socket. It goes through the open directory, so
@@ -269,6 +254,7 @@ impl Inner {
         if self.config.networks.is_none() {
             return;
         }
+        self.remove_dead();
         loop {
             let missing = target.saturating_sub(self.lock().len());
             if missing == 0 || self.closing.load(Ordering::SeqCst) {
@@ -302,157 +288,10 @@ impl Inner {
         drop(graves);
         empty
     }
-
-    async fn connect_to(&self, id: &SandboxId) -> io::Result<Adopted> {
-        // Not blocking: with a full backlog, that of a supervisor that is
-        // stopped, connecting would wait on a thread of the runtime.
-        let socket = rustix::net::socket_with(
-            rustix::net::AddressFamily::UNIX,
-            rustix::net::SocketType::STREAM,
-            rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK,
-            None,
-        )?;
-        let address = rustix::net::SocketAddrUnix::new(self.socket_path(id))?;
-        rustix::net::connect(&socket, &address)?;
-        let mut link = Link::new(socket)?;
-        let hello = tokio::time::timeout(HELLO_BOUND, async {
-            loop {
-                match link.next().await {
-                    LinkEvent::Event(Event::Hello(hello)) => return Ok::<_, io::Error>(hello),
-                    LinkEvent::Event(_) => {}
-                    LinkEvent::Closed => return Err(io::ErrorKind::UnexpectedEof.into()),
-                }
-            }
-        })
-        .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
-        Ok(Adopted {
-            id: id.clone(),
-            supervisor_pid: i32::try_from(hello.supervisor_pid).unwrap_or(0),
-            link,
-            hello,
-        })
-    }
-
-    pub(crate) fn discard(self: &Arc<Self>, sandbox: Sandbox) {
-        let Sandbox {
-            id,
-            supervisor_pid,
-            link,
-            leaf,
-            endpoint,
-            netns,
-            ..
-        } = sandbox;
-        // A supervisor that is not a container ends with its connection.
-        drop((link, leaf));
-        let inner = Arc::clone(self);
-        tokio::spawn(async move {
-            inner
-                .bury(&id, supervisor_pid, endpoint.map(|e| e.id), netns)
-                .await;
-        });
-    }
-
-    async fn bury(
-        self: &Arc<Self>,
-        id: &SandboxId,
-        supervisor_pid: i32,
-        endpoint: Option<EndpointId>,
-        netns: Option<OwnedFd>,
-    ) {
-        self.await_end(supervisor_pid).await;
-        let inner = Arc::clone(self);
-        let id = id.clone();
-        let buried = tokio::task::spawn_blocking(move || {
-            if let Ok(name) = LeafName::new(id.as_str())
-                && let Ok(leaf) = inner.config.cgroup.open_leaf(&name)
-            {
-                inner.sweep(&id, &leaf);
-            } else {
-                inner.remove_socket(&id);
-            }
-            if let (Some(networks), Some(endpoint)) = (&inner.config.networks, endpoint) {
-                networks.release(&[endpoint]);
-            }
-            if let Some(netns) = netns {
-                drop(inner.graveyard.bury(netns));
-                inner.taken.notify_one();
-            }
-        });
-        if buried.await.is_err() {
-            tracing::error!("cleaning up after a sandbox panicked");
-        }
-    }
-
-    /// Waits for a supervisor to end and reaps it if it is a child.
-    async fn await_end(&self, pid: i32) {
-        let Some(pid) = Pid::from_raw(pid) else {
-            return;
-        };
-        let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK) else {
-            return;
-        };
-        let Ok(watched) = crate::link::watch(pidfd) else {
-            return;
-        };
-        if tokio::time::timeout(END_BOUND, watched.readable())
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                supervisor = pid.as_raw_nonzero().get(),
-                "supervisor does not end; killing it"
-            );
-            let _ended = rustix::process::pidfd_send_signal(
-                watched.get_ref(),
-                rustix::process::Signal::KILL,
-            );
-            let _bounded = tokio::time::timeout(END_BOUND, watched.readable()).await;
-        }
-        // Fails for one that an earlier daemon started: then it is not ours.
-        let _not_a_child = rustix::process::waitid(
-            WaitId::PidFd(watched.get_ref().as_fd()),
-            WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
-        );
-    }
-
-    /// Reaps a child that has ended or is about to; in the background.
-    pub(crate) fn reap(&self, pid: i32) {
-        tokio::task::spawn_blocking(move || {
-            if let Some(pid) = Pid::from_raw(pid) {
-                let _not_a_child = rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
-            }
-        });
-    }
-
-    /// Kills what is left in a leaf, removes it and the socket.
-    pub(crate) fn sweep(&self, id: &SandboxId, leaf: &Leaf) {
-        let killed = leaf.kill_all();
-        if let Err(error) = killed.and_then(|()| leaf.remove()) {
-            tracing::warn!(sandbox = %id, error = %describe(&error), "remove control group");
-        }
-        self.remove_socket(id);
-    }
-
-    fn remove_socket(&self, id: &SandboxId) {
-        match rustix::fs::unlinkat(&self.directory, id.as_str(), AtFlags::empty()) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-            Err(errno) => tracing::warn!(sandbox = %id, %errno, "remove supervisor's socket"),
-        }
-    }
-}
-
-/// Whether nobody listens on a socket any more, or there is none.
-fn is_gone(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
-    )
 }
 
 /// An error with its causes, for the log.
-fn describe(error: &dyn std::error::Error) -> String {
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

@@ -210,8 +210,8 @@ pub(crate) fn set_loopback_up(messages: &mut Messages) -> u32 {
     set_up(messages, LOOPBACK_INDEX)
 }
 
-/// Deletes a link. For bridges only: deleting one veth costs the kernel a
-/// grace period of 16 ms, dropping its netns does not.
+/// Deletes a link. For bridges, and for a veth whose netns stays: deleting one
+/// costs the kernel a grace period of 16 ms, dropping its netns does not.
 pub(crate) fn delete_link(messages: &mut Messages, index: u32) -> u32 {
     messages.push(RTM_DELLINK, REQUEST | ACK, &ifinfomsg(index, 0), |_| ())
 }

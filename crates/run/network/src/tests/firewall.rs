@@ -75,6 +75,12 @@ fn beside(tools: [&'static str; 2]) {
         networks
             .recover(&[(container.endpoint.clone(), published.bindings.clone())])
             .unwrap();
+        // At a stop it goes on, and its traffic with it.
+        networks.close().unwrap();
+        assert_eq!(run(tools[0], &["-S"]), with);
+        check();
+        networks.unpublish(&published.bindings).unwrap();
+        networks.release(std::slice::from_ref(&container.endpoint.id));
         networks.close().unwrap();
         let after: Vec<_> = tools.iter().map(|tool| run(tool, &["-S"])).collect();
         assert_eq!(after, before, "nothing of ours stays in the chain");

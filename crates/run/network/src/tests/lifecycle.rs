@@ -357,3 +357,40 @@ fn refuses_tcp_answer(world: &World) {
     let patience = std::time::Duration::from_millis(200);
     assert!(within(&world.outside, || ask_tcp_here(ip(HOST4), 8080, patience)).is_err());
 }
+
+/// A netns that somebody else joined outlives its container: without its link,
+/// so that the address may be another's.
+#[test]
+fn the_link_of_a_netns_that_stays_goes_with_its_address() {
+    in_new_netns(|| {
+        let world = World::new();
+        let networks = world.open();
+        let container = containers(&networks, 1).remove(0);
+        let links = || within(&container.netns, || run("ip", &["-o", "link"]));
+        assert!(links().contains("eth0"));
+        let id = container.endpoint.id.clone();
+        networks.disconnect(std::slice::from_ref(&id)).unwrap();
+        assert!(!links().contains("eth0"));
+        assert_eq!(networks.describe()[0].endpoints, 0);
+        // Again, and after it, is fine.
+        networks.disconnect(std::slice::from_ref(&id)).unwrap();
+        networks.release(&[id]);
+        networks.close().unwrap();
+    });
+}
+
+/// The firewall's rounds fork programs; a start that publishes ports must not
+/// wait for one.
+#[test]
+fn a_round_of_the_firewall_holds_nobody_up() {
+    in_new_netns(|| {
+        let world = World::new();
+        let networks = world.open();
+        let container = containers(&networks, 1).remove(0);
+        let round = networks.hold_firewall();
+        let requests = [request(Protocol::Tcp, HostPort::Exact(8080), 80)];
+        let published = networks.publish(&container.endpoint, &requests).unwrap();
+        networks.unpublish(&published.bindings).unwrap();
+        drop(round);
+    });
+}
