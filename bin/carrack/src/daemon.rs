@@ -22,7 +22,7 @@ use carrack_volumes::Volumes;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::root_lock;
+use super::root_lock;
 
 /// The supervisor, built by the build script.
 static SUPERVISOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/supervisor"));
@@ -183,7 +183,6 @@ async fn serve(flags: Flags, open_files: Option<(u64, u64)>) -> anyhow::Result<(
     }
     let containers = Containers::open(ContainersConfig {
         directory: flags.data_root.join("containers"),
-        mount_points: flags.data_root.join("mount-points"),
         state: state.clone(),
         snapshots: Arc::clone(&snapshots),
         sandboxes: sandboxes.clone(),

@@ -37,8 +37,9 @@ impl Inventory {
         if let Some(pid) = engine.pid() {
             found.descriptors(pid);
         }
-        if engine.kind() == Kind::Dockerd {
-            found.forgive_dockerd();
+        match engine.kind() {
+            Kind::Carrack => found.forgive_caches(),
+            Kind::Dockerd => found.forgive_dockerd(),
         }
         found
     }
@@ -199,6 +200,16 @@ impl Inventory {
                 kind,
                 &path.strip_prefix(root).unwrap_or(path).to_string_lossy(),
             );
+        });
+    }
+
+    /// What is made once for an image and goes with it: the layer of mount
+    /// points in its snapshot.
+    fn forgive_caches(&mut self) {
+        self.0.retain(|(kind, name), _| {
+            !(*kind == "file under the data root"
+                && name.starts_with("snapshots/")
+                && name.contains("/mount-points-"))
         });
     }
 

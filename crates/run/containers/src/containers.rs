@@ -32,8 +32,6 @@ pub struct ContainersConfig {
     pub state: carrack_state::State,
     /// Layers.
     pub snapshots: Arc<Snapshots>,
-    /// Layers of mount points, on the file system of those.
-    pub mount_points: PathBuf,
     /// Sandboxes.
     pub sandboxes: Sandboxes,
     /// The bridge, if there is one.
@@ -83,7 +81,7 @@ pub struct View {
 
 impl Containers {
     pub(crate) fn assemble(config: ContainersConfig) -> Result<Self> {
-        let mount_points = MountPoints::open(&config.mount_points)?;
+        let mount_points = MountPoints::open()?;
         Ok(Self(Arc::new(Shared {
             config,
             mount_points,

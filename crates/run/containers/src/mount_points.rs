@@ -8,11 +8,12 @@
 //! are made once an image, and the container's layer holds what the container
 //! changed and nothing else.
 //!
-//! The layer is a cache. It lies beside the layers, so that an overlay of all
-//! stays on one file system, below a directory named after the boot: nothing
-//! is synced, and another boot's is thrown away.
+//! The layer is a cache. It lies in the snapshot of the image's top layer, so
+//! that an overlay of all stays on one file system and it goes away with the
+//! image. It is not synced and named after the boot: what another boot made is
+//! not trusted.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -34,87 +35,97 @@ const FILES: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
 const MARK: &str = ".dockerenv";
 /// Says which boot this is: proc_sys_kernel(5).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-/// Used by old kernels for a moment.
-const MOUNTPOINT: &str = "mnt";
+/// What the names of all these layers begin with.
+const NAME: &str = "mount-points";
 
-/// The layers of this boot.
+/// Makes and finds the layers of this boot.
 #[derive(Debug)]
 pub(crate) struct MountPoints {
-    directory: PathBuf,
-    /// By image and owner; `None` for one that has no such layer.
-    made: Mutex<HashMap<String, Option<PathBuf>>>,
+    /// What their names begin with.
+    prefix: String,
+    /// Those that cannot be made; held while one is made.
+    unsuited: Mutex<HashSet<PathBuf>>,
 }
 
 impl MountPoints {
-    /// Those below `parent`; other boots' go.
-    pub(crate) fn open(parent: &Path) -> Result<Self> {
+    pub(crate) fn open() -> Result<Self> {
         let boot = std::fs::read_to_string(BOOT_ID)
             .map_err(|source| Error::file("read", Path::new(BOOT_ID), source))?;
-        let boot = boot.trim();
-        let directory = parent.join(boot);
-        std::fs::create_dir_all(directory.join(MOUNTPOINT))
-            .map_err(|source| Error::file("make", &directory, source))?;
-        for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
-            if entry.file_name().to_str() != Some(boot)
-                && let Err(error) = delete(&entry.path())
-            {
-                tracing::warn!(path = %entry.path().display(), %error, "delete mount points of another boot");
-            }
-        }
         Ok(Self {
-            directory,
-            made: Mutex::default(),
+            prefix: format!("{NAME}-{}", boot.trim()),
+            unsuited: Mutex::default(),
         })
     }
 
     /// The layer of an image, given its layers from the top; `None` where it
     /// has none, and the container's own layer takes the places.
-    pub(crate) fn layer(&self, image: &str, owner: &Owner, lowers: &[PathBuf]) -> Option<PathBuf> {
-        if lowers.is_empty() || lowers.len() > LOWERS_MAX {
+    pub(crate) fn layer(&self, owner: &Owner, lowers: &[PathBuf]) -> Option<PathBuf> {
+        let snapshot = lowers.first()?.parent()?;
+        let layer = snapshot.join(match owner {
+            Owner::Docker => format!("{}-docker", self.prefix),
+            _ => self.prefix.clone(),
+        });
+        if layer.exists() {
+            return Some(layer);
+        }
+        let mut unsuited = self.unsuited.lock().unwrap_or_else(PoisonError::into_inner);
+        if unsuited.contains(&layer) || lowers.len() > LOWERS_MAX {
             return None;
         }
-        let name = match owner {
-            Owner::Docker => format!("{image}-docker"),
-            _ => image.to_owned(),
-        };
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = made.get(&name) {
-            return known.clone();
-        }
-        let layer = match self.make(&name, owner, lowers) {
-            Ok(layer) => Some(layer),
+        match self.make(&layer, snapshot, owner, lowers) {
+            Ok(()) => Some(layer),
             Err(error) => {
-                tracing::warn!(image, %error, "make the layer of mount points");
+                tracing::warn!(layer = %layer.display(), %error, "make the layer of mount points");
+                unsuited.insert(layer);
                 None
             }
-        };
-        made.insert(name, layer.clone());
-        layer
+        }
     }
 
     /// Makes it under another name first: under its own it is whole.
-    fn make(&self, name: &str, owner: &Owner, lowers: &[PathBuf]) -> std::io::Result<PathBuf> {
-        let layer = self.directory.join(name);
+    fn make(
+        &self,
+        layer: &Path,
+        snapshot: &Path,
+        owner: &Owner,
+        lowers: &[PathBuf],
+    ) -> std::io::Result<()> {
         if layer.exists() {
-            return Ok(layer);
+            // Another start was first.
+            return Ok(());
         }
-        let fresh = self.directory.join(format!("{name}.new"));
-        if fresh.exists() {
-            delete(&fresh)?;
-        }
+        self.clear(snapshot)?;
+        let fresh = snapshot.join(format!("{}.new", self.prefix));
+        let mountpoint = snapshot.join(format!("{}.mnt", self.prefix));
         std::fs::create_dir(&fresh)?;
+        std::fs::create_dir(&mountpoint)?;
         let image = overlay::mount(&OverlaySpec {
             lowers: lowers.to_vec(),
             writable: None,
-            mountpoint: self.directory.join(MOUNTPOINT),
+            mountpoint: mountpoint.clone(),
         })
         .map_err(std::io::Error::other)?;
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let layer_root = rustix::fs::open(&fresh, flags, Mode::empty())?;
         let image_root = open_directory(image.as_fd(), ".")?;
         fill(&image_root, &layer_root, owner)?;
-        std::fs::rename(&fresh, &layer)?;
-        Ok(layer)
+        std::fs::remove_dir(&mountpoint)?;
+        std::fs::rename(&fresh, layer)
+    }
+
+    /// Deletes what another boot or an interrupted making left.
+    fn clear(&self, snapshot: &Path) -> std::io::Result<()> {
+        for entry in std::fs::read_dir(snapshot)?.flatten() {
+            let name = entry.file_name();
+            let Some(name) = name.to_str().filter(|name| name.starts_with(NAME)) else {
+                continue;
+            };
+            let unfinished = name.ends_with(".new") || name.ends_with(".mnt");
+            if unfinished || !name.starts_with(&self.prefix) {
+                delete(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -243,11 +254,11 @@ mod tests {
 
     fn made(prepare: impl FnOnce(&Path)) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
-        let image = folder.path().join("image");
+        let image = folder.path().join("fs");
         std::fs::create_dir(&image).unwrap();
         prepare(&image);
-        let points = MountPoints::open(&folder.path().join("points")).unwrap();
-        match points.layer("a", &Owner::Docker, &[image]) {
+        let points = MountPoints::open().unwrap();
+        match points.layer(&Owner::Docker, &[image]) {
             Some(layer) => listing(&layer),
             None => vec!["none".to_owned()],
         }
@@ -299,11 +310,20 @@ mod tests {
     }
 
     #[test]
-    fn another_boots_are_deleted() {
+    fn one_is_made_once_and_another_boots_is_deleted() {
         let folder = tempfile::tempdir().unwrap();
-        let old = folder.path().join("an-earlier-boot/x/etc");
-        std::fs::create_dir_all(old).unwrap();
-        MountPoints::open(folder.path()).unwrap();
-        assert!(!folder.path().join("an-earlier-boot").exists());
+        let image = folder.path().join("fs");
+        std::fs::create_dir(&image).unwrap();
+        let old = folder.path().join("mount-points-an-earlier-boot-docker");
+        std::fs::create_dir_all(old.join("etc")).unwrap();
+        let points = MountPoints::open().unwrap();
+        let layer = points.layer(&Owner::Docker, std::slice::from_ref(&image));
+        let made = layer.clone().unwrap().metadata().unwrap().ino();
+        assert!(!old.exists());
+        let again = points.layer(&Owner::Docker, &[image]);
+        assert_eq!(again, layer);
+        assert_eq!(again.unwrap().metadata().unwrap().ino(), made);
+        // The layer and the image, and nothing that making it needed.
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }

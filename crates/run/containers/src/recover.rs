@@ -38,16 +38,20 @@ impl Containers {
             }
         }
         let mut followed = Vec::new();
+        let mut silent = Vec::new();
         let mut ended = Vec::new();
         for record in records {
             let id = record.new.id.clone();
             let entry = containers.insert(record);
             match supervisors.remove(id.as_str()) {
                 Some(adopted) => followed.push(containers.take_over(&entry, adopted)),
-                None => ended.push(entry),
+                None => match containers.silent_run(&entry) {
+                    Some(run) => silent.push((entry, run)),
+                    None => ended.push(entry),
+                },
             }
         }
-        containers.restore_network()?;
+        containers.restore_network(&silent)?;
         containers.clean(supervisors.into_values().chain(parked));
         let mut gone = Vec::new();
         for entry in ended {
@@ -57,6 +61,7 @@ impl Containers {
         }
         *containers.lock_found() = Found {
             running: followed,
+            silent,
             gone,
         };
         Ok(containers)
@@ -67,7 +72,11 @@ impl Containers {
     /// runtime, when owners listen to [`Containers::subscribe`]: what happened
     /// while no daemon looked is told from here on.
     pub fn resume(&self) {
-        let Found { running, gone } = std::mem::take(&mut *self.lock_found());
+        let Found {
+            running,
+            silent,
+            gone,
+        } = std::mem::take(&mut *self.lock_found());
         for entry in gone {
             self.remove_ended(&entry);
             let containers = self.clone();
@@ -75,6 +84,50 @@ impl Containers {
         }
         for (entry, link) in running {
             run::follow(self.clone(), entry, link);
+        }
+        for (entry, run) in silent {
+            let containers = self.clone();
+            tokio::spawn(async move { containers.await_word(entry, run).await });
+        }
+    }
+
+    /// The run of a container whose supervisor lives and says nothing, as on a
+    /// machine in deep trouble: it counts as running until it is known to have
+    /// ended, so that nobody starts it a second time.
+    fn silent_run(&self, entry: &Entry) -> Option<RunRecord> {
+        let record = RunRecord::read(&entry.directory)?;
+        let id = SandboxId::parse(&record.sandbox)?;
+        if !self.0.config.sandboxes.is_silent(&id) {
+            return None;
+        }
+        entry.lock().state.phase = Phase::Running;
+        entry.progress.send_modify(|p| {
+            p.active = true;
+            p.mounted = true;
+        });
+        Some(record)
+    }
+
+    /// Takes over a supervisor once it speaks; settles its container once it
+    /// is gone.
+    async fn await_word(self, entry: Arc<Entry>, run: RunRecord) {
+        let sandboxes = &self.0.config.sandboxes;
+        let heard = match SandboxId::parse(&run.sandbox) {
+            Some(id) => sandboxes.reconnect(&id).await,
+            None => None,
+        };
+        match heard {
+            Some(adopted) => {
+                let (entry, link) = self.take_over(&entry, adopted);
+                run::follow(self, entry, link);
+            }
+            None => {
+                entry.progress.send_modify(|p| p.mounted = false);
+                if self.settle_ended(&entry).await {
+                    self.remove_ended(&entry);
+                    self.delete_files(&entry).await;
+                }
+            }
         }
     }
 
@@ -164,7 +217,7 @@ impl Containers {
     }
 
     /// Gives the bridge back its addresses and ports.
-    fn restore_network(&self) -> Result<()> {
+    fn restore_network(&self, silent: &[(Arc<Entry>, RunRecord)]) -> Result<()> {
         let Some(networks) = &self.0.config.networks else {
             return Ok(());
         };
@@ -176,6 +229,11 @@ impl Containers {
                 let run = inner.run.as_ref()?;
                 Some((run.endpoint.clone()?, run.ports.clone()))
             })
+            .chain(
+                silent
+                    .iter()
+                    .filter_map(|(_, run)| Some((run.endpoint.clone()?, run.ports.clone()))),
+            )
             .collect();
         let report = networks.recover(&live)?;
         tracing::info!(?report, "network recovered");
@@ -259,6 +317,8 @@ impl Containers {
 #[derive(Default)]
 pub(crate) struct Found {
     running: Vec<(Arc<Entry>, Link)>,
+    /// Those whose supervisors live and say nothing.
+    silent: Vec<(Arc<Entry>, RunRecord)>,
     /// Throw-away ones that ended.
     gone: Vec<Arc<Entry>>,
 }

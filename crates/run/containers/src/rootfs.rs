@@ -78,9 +78,7 @@ pub(crate) fn mount(
             break;
         }
     }
-    let top = new.rootfs.chain.last().map(ToString::to_string);
-    let places = top.and_then(|top| shared.mount_points.layer(&top, &new.owner, &lowers));
-    if let Some(places) = places {
+    if let Some(places) = shared.mount_points.layer(&new.owner, &lowers) {
         lowers.insert(0, places);
     } else if new.owner == Owner::Docker && made == Made::Now {
         mark_as_docker(&upper)?;

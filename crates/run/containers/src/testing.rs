@@ -77,7 +77,6 @@ impl World {
         };
         Containers::open(ContainersConfig {
             directory: self.directory.path().join("containers"),
-            mount_points: self.directory.path().join("mount-points"),
             state: self.state.clone(),
             snapshots: Arc::new(
                 Snapshots::open(self.directory.path().join("snapshots")).expect("snapshots"),

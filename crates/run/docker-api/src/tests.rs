@@ -73,7 +73,6 @@ impl Bench {
         };
         let containers = Containers::open(ContainersConfig {
             directory: root.join("containers"),
-            mount_points: root.join("mount-points"),
             state,
             snapshots,
             sandboxes: sandboxes.expect("sandboxes"),

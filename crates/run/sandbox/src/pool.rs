@@ -166,6 +166,12 @@ impl Sandboxes {
         self.0.reconnect(id).await
     }
 
+    /// Whether [`Sandboxes::adopt`] met a supervisor there that lives and said
+    /// nothing: what it runs still runs.
+    pub fn is_silent(&self, id: &SandboxId) -> bool {
+        self.0.is_silent(id)
+    }
+
     /// Removes cgroup leaves that belong to none of `live`, and kills what is
     /// in them. Blocks for up to seconds: for the time before requests are
     /// served.
