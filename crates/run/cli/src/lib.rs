@@ -32,6 +32,7 @@ use engine::host::Host;
 use failure::{Failure, Outcome, exit};
 use flags::{Flag, Order, ParseError, Parsed, STRING, SWITCH, flag, letter};
 use session::{PROGRAM, Session};
+use terminal::paint::{Paint, Stream};
 
 /// Flags that stand before the verb. Those without help are docker's that
 /// have no meaning here and do no harm.
@@ -52,7 +53,8 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
         Ok(status) => status,
         Err(failure) => {
             if !failure.text.is_empty() {
-                let _ = terminal::write_stderr(format!("{}\n", failure.text).as_bytes());
+                let text = Paint::of(Stream::Error).failure(&failure.text);
+                let _ = terminal::write_stderr(format!("{text}\n").as_bytes());
             }
             failure.status
         }
@@ -77,10 +79,14 @@ fn print(text: &str) -> Outcome {
     Ok(exit::SUCCESS)
 }
 
+fn print_help(text: &str) -> Outcome {
+    print(&Paint::of(Stream::Output).help(text))
+}
+
 fn dispatch(words: &[String]) -> Outcome {
     let global = match Parsed::read(words, GLOBAL.iter(), Order::OptionsFirst) {
         Ok(global) => global,
-        Err(ParseError::Help) => return print(&help::program()),
+        Err(ParseError::Help) => return print_help(&help::program()),
         Err(ParseError::Bad(reason)) => {
             return Err(Failure::new(format!(
                 "{reason}\n\nUsage:  {PROGRAM} [OPTIONS] COMMAND [ARG...]\n\nRun '{PROGRAM} --help' for more information"
@@ -93,7 +99,7 @@ fn dispatch(words: &[String]) -> Outcome {
     }
     let rest = &global.args;
     let Some(first) = rest.first() else {
-        return print(&help::program());
+        return print_help(&help::program());
     };
     match first.as_str() {
         "help" => return topic(&rest[1..]),
@@ -110,7 +116,7 @@ fn dispatch(words: &[String]) -> Outcome {
     };
     let parsed = match Parsed::read(arguments, verb.all_flags(), verb.order) {
         Ok(parsed) => parsed,
-        Err(ParseError::Help) => return print(&help::verb(verb, &name)),
+        Err(ParseError::Help) => return print_help(&help::verb(verb, &name)),
         Err(ParseError::Bad(reason)) => {
             return Err(Failure::new(help::flag_error(verb, &name, &reason)).status(exit::BAD_FLAG));
         }
@@ -160,7 +166,7 @@ fn group(name: &str, arguments: &[String]) -> Outcome {
         )));
     };
     match arguments.first().map(String::as_str) {
-        None | Some("--help" | "-h") => print(&text),
+        None | Some("--help" | "-h") => print_help(&text),
         Some(flag) => Err(Failure::new(format!(
             "unknown flag: {flag}\n\nUsage:  {PROGRAM} {name} COMMAND\n\nRun '{PROGRAM} {name} --help' for more information"
         ))
@@ -170,13 +176,13 @@ fn group(name: &str, arguments: &[String]) -> Outcome {
 
 fn topic(words: &[String]) -> Outcome {
     if words.is_empty() {
-        return print(&help::program());
+        return print_help(&help::program());
     }
     let name = words.join(" ");
     match verbs::find(&name) {
-        Some(verb) => print(&help::verb(verb, &name)),
+        Some(verb) => print_help(&help::verb(verb, &name)),
         None => match help::management(&name) {
-            Some(text) => print(&text),
+            Some(text) => print_help(&text),
             None => Err(Failure::new(format!("unknown help topic: {name}"))),
         },
     }

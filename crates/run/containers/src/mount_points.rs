@@ -98,7 +98,6 @@ impl MountPoints {
         let fresh = snapshot.join(format!("{}.new", self.prefix));
         let mountpoint = snapshot.join(format!("{}.mnt", self.prefix));
         std::fs::create_dir(&fresh)?;
-        std::fs::create_dir(&mountpoint)?;
         let image = overlay::mount(&OverlaySpec {
             lowers: lowers.to_vec(),
             writable: None,
@@ -109,7 +108,8 @@ impl MountPoints {
         let layer_root = rustix::fs::open(&fresh, flags, Mode::empty())?;
         let image_root = open_directory(image.as_fd(), ".")?;
         fill(&image_root, &layer_root, owner)?;
-        std::fs::remove_dir(&mountpoint)?;
+        // There on old kernels alone.
+        let _not_there = std::fs::remove_dir(&mountpoint);
         std::fs::rename(&fresh, layer)
     }
 

@@ -47,10 +47,10 @@ impl RunRecord {
     pub(crate) fn write(&self, directory: &Path) -> Result<()> {
         let path = directory.join(RUN_FILE);
         let bytes = serde_json::to_vec(self).map_err(|e| Error::Internal(e.to_string()))?;
-        let fresh = directory.join("run.json.new");
-        std::fs::File::create(&fresh)
+        // Where only half of it was written, the daemon died before it told the
+        // supervisor to start.
+        std::fs::File::create(&path)
             .and_then(|mut file| file.write_all(&bytes))
-            .and_then(|()| std::fs::rename(&fresh, &path))
             .map_err(|source| Error::file("write", &path, source))
     }
 

@@ -65,7 +65,6 @@ pub(crate) fn mount(
     let work = directory.join(WORK);
     let made = make_directory(&upper)?;
     make_directory(&work)?;
-    make_directory(&directory.join(MOUNTPOINT))?;
     let mut lowers: Vec<PathBuf> = Vec::with_capacity(new.rootfs.chain.len() + 2);
     for chain in new.rootfs.chain.iter().rev() {
         lowers.push(shared.config.snapshots.layer_path(chain));

@@ -48,8 +48,9 @@ pub struct OverlaySpec {
     pub lowers: Vec<PathBuf>,
     /// Where changes go; without it the mount is read-only.
     pub writable: Option<Writable>,
-    /// An existing empty directory on which kernels before 6.5 mount for a
-    /// moment, one caller at a time; later ones do not touch it.
+    /// A directory on which kernels before 6.5 mount for a moment, one caller
+    /// at a time; made by them where it is missing. Later kernels do not touch
+    /// it.
     pub mountpoint: PathBuf,
 }
 
@@ -272,6 +273,16 @@ fn mount_by_text(
     // Of two mounts at once on one place each would take the upper one.
     static PLACE: Mutex<()> = Mutex::new(());
     let _one_at_a_time = PLACE.lock().unwrap_or_else(PoisonError::into_inner);
+    match std::fs::create_dir(mountpoint) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(MountError::Mount {
+                action: "make the place to mount on",
+                message: String::new(),
+                source: error,
+            });
+        }
+        _ => {}
+    }
     rustix::mount::mount("overlay", mountpoint, "overlay", flags, &*options)
         .map_err(|error| failed("mount overlay", error))?;
     let clone = bind(mountpoint, 0);

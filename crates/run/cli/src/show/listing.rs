@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::table::align;
 use crate::failure::Failure;
 use crate::template::{LABELS_FIELD, Mode, Template};
+use crate::terminal::paint::{Paint, Stream};
 
 /// The least width of a column, and the space after it.
 const COLUMN_WIDTH: usize = 10;
@@ -63,7 +64,8 @@ impl Format {
             out.push('\n');
         }
         Ok(if self.is_table {
-            align(&out, COLUMN_WIDTH, COLUMN_PADDING)
+            let table = align(&out, COLUMN_WIDTH, COLUMN_PADDING);
+            Paint::of(Stream::Output).table(&table)
         } else {
             out
         })

@@ -2,6 +2,7 @@
 //! loop that carries bytes between it and a container.
 
 pub(crate) mod keys;
+pub(crate) mod paint;
 pub(crate) mod relay;
 
 use std::io::{self, Write};
