@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod book;
+mod cli;
 mod crash;
 mod docker_cli;
 mod limits;

@@ -232,6 +232,16 @@ impl Engine {
         self.sh_with(command, "")
     }
 
+    /// The same, for a command that may take up to `bound_s` seconds.
+    ///
+    /// # Panics
+    /// When it cannot be started at all.
+    #[track_caller]
+    pub fn sh_bounded(&self, command: &str, bound_s: u32) -> Output {
+        finish(self.shell_within(command, bound_s), "")
+            .unwrap_or_else(|e| panic!("{command}: {e:#}"))
+    }
+
     /// The same, with standard input.
     ///
     /// # Panics
@@ -243,8 +253,12 @@ impl Engine {
 
     /// A bounded `sh -c` inside; the caller sets its streams.
     pub fn shell(&self, command: &str) -> Command {
+        self.shell_within(command, COMMAND_BOUND_S)
+    }
+
+    fn shell_within(&self, command: &str, bound_s: u32) -> Command {
         let mut shell = self.world.command("timeout");
-        shell.args(["-k", "2", &COMMAND_BOUND_S.to_string(), "sh", "-c", command]);
+        shell.args(["-k", "2", &bound_s.to_string(), "sh", "-c", command]);
         self.environment(&mut shell);
         shell
     }
