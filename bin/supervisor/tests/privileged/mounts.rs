@@ -106,7 +106,9 @@ fn a_bind_brings_what_is_below_and_recursive_read_only_reaches_it() {
         (vec!["ro"], "ro", "rw"),
         (vec!["rro"], "ro", "ro"),
         (vec![], "rw", "rw"),
-        (vec!["rro", "rw"], "rw", "ro"),
+        // As with runc, what is said of all comes last, in whatever order.
+        (vec!["rro", "rw"], "ro", "ro"),
+        (vec!["rw", "rro"], "ro", "ro"),
     ] {
         let mut setup = Setup::new(
             "(touch /host/x 2>/dev/null && echo rw) || echo ro; \
