@@ -198,7 +198,7 @@ fn become_container(
             Order::Become(_) => return Err(Failure::other("start before the maps")),
         }
     }
-    if parking.own() & NEWUSER != 0 {
+    if in_user_namespace || parking.prepare.joined.contains(&NEWUSER) {
         become_root_inside()?;
     }
     // After the change of identity, which clears it. A supervisor that is gone

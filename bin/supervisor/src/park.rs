@@ -30,12 +30,14 @@ pub(crate) struct Parking<'a> {
 }
 
 impl Parking<'_> {
-    /// Namespaces that are the container's own, `CLONE_NEW…` bits.
+    /// Namespaces that are the container's own, `CLONE_NEW…` bits. One that is
+    /// joined may turn out to be the host's: another container's that runs
+    /// with `--network host`. To be asked by the supervisor itself, which is in
+    /// the host's.
     pub(crate) fn own(&self) -> u64 {
-        self.prepare
-            .joined
-            .iter()
-            .fold(self.prepare.namespaces.made, |own, bit| own | bit)
+        self.joins()
+            .filter(|(bit, namespace)| !is_hosts(*bit, namespace))
+            .fold(self.prepare.namespaces.made, |own, (bit, _)| own | bit)
     }
 
     /// Makes the namespaces and parks an init in them.
@@ -74,19 +76,17 @@ impl Parking<'_> {
     /// A root is never pivoted in the supervisor's own mount namespace, which
     /// is the host's.
     fn check_mounts(&self) -> Result<(), Failure> {
-        if self.own() & NEWNS == 0 {
+        let joins = self.joins().any(|(bit, _)| bit == NEWNS);
+        if self.prepare.namespaces.made & NEWNS == 0 && !joins {
             return Err(Failure::other(
                 "a container needs a mount namespace of its own",
             ));
         }
-        for (_, namespace) in self.joins().filter(|(bit, _)| *bit == NEWNS) {
-            let own = rustix::fs::stat("/proc/self/ns/mnt");
-            let joined = rustix::fs::fstat(namespace);
-            let differs = matches!((own, joined), (Ok(own), Ok(joined))
-                if (own.st_dev, own.st_ino) != (joined.st_dev, joined.st_ino));
-            if !differs {
-                return Err(Failure::other("the mount namespace to join is the host's"));
-            }
+        if self
+            .joins()
+            .any(|(bit, namespace)| bit == NEWNS && is_hosts(bit, namespace))
+        {
+            return Err(Failure::other("the mount namespace to join is the host's"));
         }
         Ok(())
     }
@@ -189,6 +189,26 @@ impl Parking<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a namespace is the one that the supervisor is in, the host's; in
+/// doubt it is.
+fn is_hosts(bit: u64, namespace: &OwnedFd) -> bool {
+    let own = match u32::try_from(bit).map(u32::cast_signed) {
+        Ok(libc::CLONE_NEWNET) => "net",
+        Ok(libc::CLONE_NEWPID) => "pid",
+        Ok(libc::CLONE_NEWIPC) => "ipc",
+        Ok(libc::CLONE_NEWUTS) => "uts",
+        Ok(libc::CLONE_NEWNS) => "mnt",
+        Ok(libc::CLONE_NEWUSER) => "user",
+        Ok(libc::CLONE_NEWCGROUP) => "cgroup",
+        _ if bit == NEWTIME => "time",
+        _ => return true,
+    };
+    let own = rustix::fs::stat(format!("/proc/self/ns/{own}"));
+    let joined = rustix::fs::fstat(namespace);
+    !matches!((own, joined), (Ok(own), Ok(joined))
+        if (own.st_dev, own.st_ino) != (joined.st_dev, joined.st_ino))
 }
 
 /// Why the process in between ended without an init.

@@ -195,6 +195,17 @@ fn what_would_change_the_host_is_refused() {
     setup.made = USUAL & !NEWNET;
     setup.spec["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
     assert!(setup.fails().sentence().contains("sysctl"));
+    // The same by the way of another's namespace, which is the host's.
+    for name in ["net", "ipc"] {
+        let bit = if name == "net" { NEWNET } else { NEWIPC };
+        let mut setup = Setup::new("true");
+        setup.made = USUAL & !bit;
+        let host = std::fs::File::open(format!("/proc/self/ns/{name}")).expect("namespace");
+        setup.joined = vec![(bit, host.into())];
+        setup.spec["linux"]["sysctl"] =
+            json!({"net.ipv4.ip_forward": "1", "kernel.shm_rmid_forced": "1"});
+        assert!(setup.fails().sentence().contains("sysctl"), "{name}");
+    }
     let mut setup = Setup::new("true");
     setup.spec["linux"]["sysctl"] = json!({"kernel.core_pattern": "|/evil"});
     assert!(setup.fails().sentence().contains("core_pattern"));
