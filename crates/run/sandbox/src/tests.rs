@@ -86,6 +86,16 @@ impl World {
         listener
     }
 
+    /// Ends a listener. A process that another test forks just now has a copy
+    /// until it executes its program.
+    async fn hang_up(&self, id: &SandboxId, listener: UnixListener) {
+        drop(listener);
+        eventually("nobody listens", || {
+            UnixStream::connect(self.socket(id)).is_err()
+        })
+        .await;
+    }
+
     fn socket(&self, id: &SandboxId) -> std::path::PathBuf {
         self.directory.path().join(id.as_str())
     }
@@ -188,7 +198,7 @@ async fn a_slow_supervisor_is_adopted_and_a_dead_ones_socket_removed() {
     };
     let (slow, dead) = (SandboxId::random(), SandboxId::random());
     let listener = world.listen(&slow);
-    drop(world.listen(&dead));
+    world.hang_up(&dead, world.listen(&dead)).await;
     let greets = tokio::spawn(async move {
         tokio::time::sleep(BOUND).await;
         let (socket, _) = listener.accept().expect("a connection");
@@ -215,7 +225,7 @@ async fn what_belongs_to_a_supervisor_that_says_nothing_is_left_alone() {
     world.sandboxes.sweep_orphans(&|_| false);
     assert!(world.has_leaf(&silent) && world.socket(&silent).exists());
     // Once it is gone, it is an orphan as any other.
-    drop(listener);
+    world.hang_up(&silent, listener).await;
     world.sandboxes.sweep_orphans(&|_| false);
     assert!(!world.has_leaf(&silent) && !world.socket(&silent).exists());
 }
