@@ -227,7 +227,24 @@ pub(crate) fn serve_udp(netns: &OwnedFd, port: u16) {
 
 /// Where the server sees the client, or why it does not.
 pub(crate) fn ask_tcp(from: impl AsFd, to: IpAddr, port: u16) -> Result<String, std::io::Error> {
-    within(from, || ask_tcp_here(to, port, PATIENCE))
+    let begun = std::time::Instant::now();
+    // A link that has just been set up, on a busy machine, may have no carrier
+    // or no neighbour yet.
+    let early = |answer: &Result<String, std::io::Error>| {
+        matches!(answer, Err(error) if matches!(
+            error.kind(),
+            std::io::ErrorKind::HostUnreachable | std::io::ErrorKind::NetworkUnreachable
+        )) && begun.elapsed() < PATIENCE
+    };
+    within(from, || {
+        loop {
+            let answer = ask_tcp_here(to, port, PATIENCE);
+            if !early(&answer) {
+                return answer;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    })
 }
 
 pub(crate) fn ask_tcp_here(
