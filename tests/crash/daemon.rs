@@ -108,6 +108,18 @@ fn what_ends_while_nobody_looks_is_told_later() {
         .sh("docker inspect -f '{{.State.Pid}}' ends")
         .ok()
         .to_owned();
+    engine
+        .sh(&format!(
+            "docker run -d --name execs -v {scratch}:/w busybox sleep 1000"
+        ))
+        .ok();
+    engine
+        .sh("docker exec -d execs sh -c 'until [ -e /w/now ]; do sleep 0.02; done; exit 6'")
+        .ok();
+    let exec = engine
+        .sh("docker inspect -f '{{index .ExecIDs 0}}' execs")
+        .ok()
+        .to_owned();
     engine.signal(Signal::KILL);
     std::fs::write(engine.scratch().join("now"), "").unwrap();
     let proc = engine.world().path(&format!("/proc/{pid}"));
@@ -126,6 +138,16 @@ fn what_ends_while_nobody_looks_is_told_later() {
             "docker inspect -f '{{.RestartCount}} {{.State.Status}} {{.State.ExitCode}}' again",
         );
         if state.stdout.trim() == "1 exited 3" {
+            Ok(())
+        } else {
+            Err(state.stdout)
+        }
+    });
+    until("the exec's code is known", BOUND, || {
+        let state = engine.sh(&format!(
+            "curl -s --unix-socket ${{DOCKER_HOST#unix://}} http://d/v1.41/exec/{exec}/json"
+        ));
+        if state.stdout.contains("\"ExitCode\":6,") && state.stdout.contains("\"Running\":false") {
             Ok(())
         } else {
             Err(state.stdout)

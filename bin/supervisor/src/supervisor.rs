@@ -12,7 +12,7 @@ mod execs;
 mod start;
 mod streaming;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -99,6 +99,9 @@ pub(crate) struct Supervisor {
     waiters: Waiters,
     relay: Relay,
     execs: BTreeMap<String, RunningExec>,
+    /// Execs that ended last, and their codes: a daemon that died over the
+    /// news of one is not the daemon that is asked for it.
+    ended_execs: VecDeque<(String, i32)>,
     record_by: Option<Instant>,
     released_by: Option<Instant>,
     /// When listeners are looked at again that found no descriptor free.
@@ -148,6 +151,7 @@ impl Supervisor {
             waiters: Waiters::default(),
             relay: Relay::default(),
             execs: BTreeMap::new(),
+            ended_execs: VecDeque::new(),
             record_by: None,
             released_by: None,
             listen_at: None,
@@ -272,6 +276,13 @@ impl Supervisor {
                 .collect(),
         });
         self.control.send(&mut self.events, token, &hello);
+        for (exec, code) in &self.ended_execs {
+            let ended = Event::ExecExited {
+                exec: exec.clone(),
+                code: *code,
+            };
+            self.control.send(&mut self.events, token, &ended);
+        }
         if self.phase == Phase::Exited {
             // The end came while there was no daemon, or one that died over it.
             let ended = Event::Exited {

@@ -13,6 +13,9 @@ use crate::exec::{self, Joining};
 use crate::init::{self, Word};
 use crate::streams::ProgramStreams;
 
+/// Execs that ended and are told again to the next daemon.
+const ENDED_EXECS_MAX: usize = 64;
+
 impl Supervisor {
     pub(super) fn start_exec(&mut self, exec: Exec, socket: Option<OwnedFd>) {
         let mut exec = exec;
@@ -195,6 +198,10 @@ impl Supervisor {
             })
             .map_or(255, carrack_sys::process::exit_code);
         self.drain(&Target::Exec(id.to_owned()));
+        if self.ended_execs.len() == ENDED_EXECS_MAX {
+            self.ended_execs.pop_front();
+        }
+        self.ended_execs.push_back((id.to_owned(), code));
         // The daemon knows the code before the client sees the end: the next
         // request of that client asks for it.
         self.announce(&Event::ExecExited {

@@ -14,8 +14,8 @@ use crate::attach::{attach_message, send};
 use crate::entry::{Entry, Exec, Inner};
 use crate::run::LOST_CODE;
 use crate::{
-    AttachRequest, ContainerId, Containers, Error, ExecRequest, ExecState, NewContainer, Phase,
-    Result, SeccompRequest, spec,
+    AttachRequest, ContainerEventKind, ContainerId, Containers, Error, ExecRequest, ExecState,
+    NewContainer, Phase, Result, SeccompRequest, spec,
 };
 
 /// Execs of one container on record; beyond, the oldest that ended go.
@@ -275,6 +275,40 @@ impl Containers {
                 columns,
             },
         )
+    }
+
+    /// Notes the end of an exec. Supervisors tell the latest again on every
+    /// connection: what is known already is no news, and one that is not known
+    /// was an earlier daemon's, whose client may still ask for its code.
+    pub(crate) fn exec_exited(&self, entry: &Entry, id: String, code: i32) {
+        let mut inner = entry.lock();
+        let serial = next_serial(&inner) + 1;
+        if let Some(found) = inner.execs.get_mut(&id) {
+            let is_news = found.state.running || found.state.exit_code != Some(code);
+            found.state.running = false;
+            found.state.pid = 0;
+            found.state.exit_code = Some(code);
+            drop(inner);
+            if is_news {
+                let kind = ContainerEventKind::ExecExited { exec: id, code };
+                self.announce(&entry.id, kind);
+            }
+            return;
+        }
+        let exec = Exec {
+            request: Arc::new(ExecRequest::default()),
+            state: ExecState {
+                started: true,
+                exit_code: Some(code),
+                ..ExecState::default()
+            },
+            starting: None,
+            serial,
+        };
+        inner.execs.insert(id.clone(), exec);
+        drop(inner);
+        let mut execs = self.0.execs.write().unwrap_or_else(PoisonError::into_inner);
+        execs.insert(id, entry.id.clone());
     }
 
     /// Brings what is known of a container's execs together with those that

@@ -57,14 +57,7 @@ fn handle(containers: &Containers, entry: &Entry, event: Event) {
             containers.announce(&entry.id, ContainerEventKind::ExecStarted(exec));
         }
         Event::ExecFailed { exec, failure } => exec_started(entry, &exec, Err(failure)),
-        Event::ExecExited { exec, code } => {
-            if let Some(found) = entry.lock().execs.get_mut(&exec) {
-                found.state.running = false;
-                found.state.pid = 0;
-                found.state.exit_code = Some(code);
-            }
-            containers.announce(&entry.id, ContainerEventKind::ExecExited { exec, code });
-        }
+        Event::ExecExited { exec, code } => containers.exec_exited(entry, exec, code),
         Event::Synced(number) => {
             if let Some(waiting) = entry.lock().syncs.remove(&number) {
                 // Whoever asked may have given up.

@@ -68,6 +68,17 @@ async fn execs_of_an_earlier_daemon_are_known_with_their_end() {
             .is_some_and(|(_, _, state)| state.exit_code == Some(3) && !state.running)
     })
     .await;
+    // One that ended while no daemon looked is told with the connection.
+    adoption.connection.tell(&Event::ExecExited {
+        exec: "unheard".to_owned(),
+        code: 6,
+    });
+    until("the code of the other is known", || {
+        containers
+            .exec_get("unheard")
+            .is_some_and(|(_, _, state)| state.exit_code == Some(6) && !state.running)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
