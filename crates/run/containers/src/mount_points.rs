@@ -139,7 +139,7 @@ fn fill(image: &OwnedFd, layer: &OwnedFd, owner: &Owner) -> std::io::Result<()> 
     }
     for name in DIRECTORIES {
         if is_missing(image, name)? {
-            rustix::fs::mkdirat(layer, name, Mode::from_raw_mode(0o755))?;
+            make_directory(layer, name)?;
         }
     }
     if *owner == Owner::Docker && is_missing(image, MARK)? {
@@ -147,8 +147,7 @@ fn fill(image: &OwnedFd, layer: &OwnedFd, owner: &Owner) -> std::io::Result<()> 
     }
     match open_directory(image.as_fd(), "etc") {
         Err(Errno::NOENT) => {
-            rustix::fs::mkdirat(layer, "etc", Mode::from_raw_mode(0o755))?;
-            let layer_etc = open_directory(layer.as_fd(), "etc")?;
+            let layer_etc = make_directory(layer, "etc")?;
             for name in FILES {
                 make_file(&layer_etc, name)?;
             }
@@ -157,8 +156,7 @@ fn fill(image: &OwnedFd, layer: &OwnedFd, owner: &Owner) -> std::io::Result<()> 
         Err(_) => {}
         Ok(etc) if has_attributes(&etc) => {}
         Ok(etc) => {
-            rustix::fs::mkdirat(layer, "etc", Mode::from_raw_mode(0o755))?;
-            let layer_etc = open_directory(layer.as_fd(), "etc")?;
+            let layer_etc = make_directory(layer, "etc")?;
             for name in FILES {
                 if is_missing(&etc, name)? {
                     make_file(&layer_etc, name)?;
@@ -187,6 +185,15 @@ fn is_missing(directory: &OwnedFd, name: &str) -> rustix::io::Result<bool> {
         Err(Errno::NOENT) => Ok(true),
         Err(errno) => Err(errno),
     }
+}
+
+/// Makes a directory that everybody may enter, whatever the daemon's mask is.
+fn make_directory(below: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
+    let mode = Mode::from_raw_mode(0o755);
+    rustix::fs::mkdirat(below, name, mode)?;
+    let made = open_directory(below.as_fd(), name)?;
+    rustix::fs::fchmod(&made, mode)?;
+    Ok(made)
 }
 
 fn make_file(directory: &OwnedFd, name: &str) -> rustix::io::Result<()> {
