@@ -179,12 +179,20 @@ fn user_namespace(uid_map: &str, gid_map: &str) -> io::Result<OwnedFd> {
         flags: libc::CLONE_NEWUSER as u64,
         into_cgroup: None,
     };
+    let parent = rustix::process::getpid();
     match carrack_sys::process::clone3(&args)? {
         Cloned::Child => {
             // Only system calls here: the parent may have threads, so its
             // allocator may be locked in this copy. It waits to be killed, not
             // for the end of a pipe, which the child of another thread that
-            // does the same may hold open.
+            // does the same may hold open. It dies with the thread that made
+            // it, also one that was gone before it said so.
+            let dies = rustix::process::set_parent_process_death_signal(Some(
+                rustix::process::Signal::KILL,
+            ));
+            if dies.is_err() || rustix::process::getppid() != Some(parent) {
+                carrack_sys::process::exit_now(1)
+            }
             loop {
                 let _never = rustix::event::poll(&mut [], None);
             }
