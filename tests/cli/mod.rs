@@ -14,13 +14,10 @@ fn both_clients_say_the_same() {
         return;
     }
     let mut engine = own(Options::default());
-    let version = engine.sh("docker --version");
-    let major = version
-        .ok()
-        .split_whitespace()
-        .find_map(|word| word.split('.').next()?.parse::<u32>().ok());
+    let version = engine.client_version();
+    let major = version.split('.').next().and_then(|n| n.parse::<u32>().ok());
     if major.is_none_or(|major| major < CLIENT_MIN) {
-        println!("SKIP: {test}: docker's client is older than {CLIENT_MIN}");
+        println!("SKIP: {test}: docker's client {version} is older than {CLIENT_MIN}");
         return;
     }
     engine.image("busybox");

@@ -40,9 +40,42 @@ struct Client {
     detach: DetachKeys,
     /// Its program ended: close once it has everything.
     ending: bool,
+    /// It gets nothing until it is let go of, by this number.
+    held: Option<u64>,
 }
 
 impl Client {
+    fn wants(&self, which: Output) -> bool {
+        match which {
+            Output::Stdout => self.stdout,
+            Output::Stderr => self.stderr,
+        }
+    }
+
+    /// Puts output behind what it has not taken yet.
+    fn keep(&mut self, which: Output, bytes: &[u8]) {
+        if self.framed {
+            let stream = match which {
+                Output::Stdout => STREAM_STDOUT,
+                Output::Stderr => STREAM_STDERR,
+            };
+            // A chunk is far below 4 GiB.
+            let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
+            let mut head = [stream, 0, 0, 0, 0, 0, 0, 0];
+            head[4..].copy_from_slice(&length);
+            self.behind.extend_from_slice(&head);
+        }
+        self.behind.extend_from_slice(bytes);
+    }
+
+    /// What it is watched for.
+    fn interest(&self, reading: bool) -> Interest {
+        Interest {
+            read: reading && !self.ending,
+            write: !self.behind.is_empty() && self.held.is_none(),
+        }
+    }
+
     fn stop_output(&mut self) {
         self.stdout = false;
         self.stderr = false;
@@ -117,6 +150,7 @@ impl Clients {
                     &attach.detach_keys
                 }),
                 ending: false,
+                held: attach.held,
             },
         );
         Ok(token)
@@ -142,30 +176,12 @@ impl Clients {
         let wanting: Vec<Token> = self
             .0
             .iter()
-            .filter(|(_, c)| {
-                c.target == *target
-                    && !c.ending
-                    && match which {
-                        Output::Stdout => c.stdout,
-                        Output::Stderr => c.stderr,
-                    }
-            })
+            .filter(|(_, c)| c.target == *target && !c.ending && c.wants(which))
             .map(|(token, _)| *token)
             .collect();
         for token in wanting {
             if let Some(client) = self.0.get_mut(&token) {
-                if client.framed {
-                    let stream = match which {
-                        Output::Stdout => STREAM_STDOUT,
-                        Output::Stderr => STREAM_STDERR,
-                    };
-                    // A chunk is far below 4 GiB.
-                    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
-                    let mut head = [stream, 0, 0, 0, 0, 0, 0, 0];
-                    head[4..].copy_from_slice(&length);
-                    client.behind.extend_from_slice(&head);
-                }
-                client.behind.extend_from_slice(bytes);
+                client.keep(which, bytes);
             }
             let _progress = self.flush(events, token);
         }
@@ -185,6 +201,9 @@ impl Clients {
         let Some(client) = self.0.get_mut(&token) else {
             return progress;
         };
+        if client.held.is_some() {
+            return progress;
+        }
         while !client.behind.is_empty() {
             match rustix::net::send(client.socket.as_fd(), &client.behind, SendFlags::NOSIGNAL) {
                 Ok(count) => {
@@ -240,11 +259,7 @@ impl Clients {
     /// program does not take input.
     pub(crate) fn set_interest(&self, events: &EventLoop, token: Token, reading: bool) {
         if let Some(client) = self.0.get(&token) {
-            let interest = Interest {
-                read: reading && !client.ending,
-                write: !client.behind.is_empty(),
-            };
-            events.change(&client.socket, token, interest);
+            events.change(&client.socket, token, client.interest(reading));
         }
     }
 
@@ -292,11 +307,7 @@ impl Clients {
     pub(crate) fn half_close(&mut self, events: &EventLoop, token: Token) {
         if let Some(client) = self.0.get_mut(&token) {
             client.reads = false;
-            let interest = Interest {
-                read: false,
-                write: !client.behind.is_empty(),
-            };
-            events.change(&client.socket, token, interest);
+            events.change(&client.socket, token, client.interest(false));
         }
     }
 
@@ -322,6 +333,30 @@ impl Clients {
                 client.ending = true;
             }
             let _progress = self.flush(events, token);
+        }
+    }
+
+    /// Puts output behind what a client has not taken yet, if it wants it.
+    pub(crate) fn keep(&mut self, token: Token, which: Output, bytes: &[u8]) {
+        if let Some(client) = self.0.get_mut(&token).filter(|c| c.wants(which)) {
+            client.keep(which, bytes);
+        }
+    }
+
+    /// Holds a client back no longer; which one it was.
+    pub(crate) fn let_go(&mut self, number: u64) -> Option<Token> {
+        let mut clients = self.0.iter_mut();
+        let (token, client) = clients.find(|(_, c)| c.held == Some(number))?;
+        client.held = None;
+        Some(*token)
+    }
+
+    /// Cuts off those that nobody will let go of.
+    pub(crate) fn cut_held(&mut self, events: &mut EventLoop) {
+        let held = self.0.iter().filter(|(_, c)| c.held.is_some());
+        let tokens: Vec<Token> = held.map(|(token, _)| *token).collect();
+        for token in tokens {
+            self.remove(events, token);
         }
     }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use carrack_supervision::{Event, FrameReader, Received, Request, encode};
+use carrack_sys::descriptors;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
@@ -29,6 +30,15 @@ pub(crate) struct Arrived {
     pub(crate) requests: Vec<Received<Request>>,
     /// Nothing comes after them.
     pub(crate) over: bool,
+}
+
+/// Whether a descriptor went to a daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passed {
+    /// It is the daemon's now.
+    Yes,
+    /// It stays here.
+    No,
 }
 
 /// All connections of daemons; there is one, but for the moment of a restart.
@@ -153,6 +163,34 @@ impl Control {
             self.remove(events, token);
         } else {
             self.flush(events, token);
+        }
+    }
+
+    /// Sends an event and a descriptor to the daemon that came last. Not
+    /// queued: a daemon that is behind does not get it.
+    pub(crate) fn pass(
+        &mut self,
+        events: &mut EventLoop,
+        event: &Event,
+        descriptor: &OwnedFd,
+    ) -> Passed {
+        let Some(token) = self.links.keys().next_back().copied() else {
+            return Passed::No;
+        };
+        self.flush(events, token);
+        let (Some(link), Ok(bytes)) = (self.links.get_mut(&token), encode(event, 1)) else {
+            return Passed::No;
+        };
+        if link.deaf || !link.queued.is_empty() {
+            return Passed::No;
+        }
+        match descriptors::send_with(link.socket.as_fd(), &bytes, &[descriptor.as_fd()]) {
+            Ok(count) => {
+                link.queued.extend_from_slice(&bytes[count..]);
+                self.flush(events, token);
+                Passed::Yes
+            }
+            Err(_) => Passed::No,
         }
     }
 

@@ -86,6 +86,14 @@ impl Log {
         }
     }
 
+    /// Output that is not recorded yet, as its line is not whole.
+    pub(crate) fn begun(&self, which: Output) -> &[u8] {
+        match which {
+            Output::Stdout => &self.stdout,
+            Output::Stderr => &self.stderr,
+        }
+    }
+
     fn pending(&mut self, which: Output) -> &mut Vec<u8> {
         match which {
             Output::Stdout => &mut self.stdout,

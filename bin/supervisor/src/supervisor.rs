@@ -324,6 +324,9 @@ impl Supervisor {
         }
         if arrived.over {
             self.control.remove(&mut self.events, wake.token);
+            if self.control.is_empty() {
+                self.clients.cut_held(&mut self.events);
+            }
             if self.phase == Phase::Exited && self.record_by.is_some() && self.control.is_empty() {
                 self.tell_end();
             }
@@ -355,8 +358,10 @@ impl Supervisor {
                     let removed = reply.removed;
                     if let Err(error) = self.waiters.add(&mut self.events, socket, reply) {
                         self.refuse("wait", error);
-                    } else if self.phase == Phase::Exited && self.record_by.is_none() && !removed {
-                        self.waiters.tell(&mut self.events, false, self.code);
+                    } else if self.released_by.is_some()
+                        || self.phase == Phase::Exited && self.record_by.is_none() && !removed
+                    {
+                        self.waiters.tell(&mut self.events, removed, self.code);
                     }
                 }
                 None => self.refuse("wait", "no socket came"),
@@ -376,6 +381,14 @@ impl Supervisor {
             Request::ExitRecorded => self.tell_end(),
             Request::Sync(number) => self.announce(&Event::Synced(number)),
             Request::Release => self.release(),
+            Request::HandBack => {
+                let control = &mut self.control;
+                self.waiters
+                    .hand_back(&mut self.events, |events, event, socket| {
+                        control.pass(events, event, socket)
+                    });
+            }
+            Request::LetGo(number) => self.let_go(number),
         }
     }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use carrack_supervision::AwaitExit;
+use carrack_supervision::{AwaitExit, Event};
 use rustix::net::SendFlags;
 
+use crate::control::Passed;
 use crate::event_loop::{EventLoop, Interest, Role, Token};
 
 /// Waiting clients of one container.
@@ -49,18 +50,35 @@ impl Waiters {
 
     /// Tells those who wait for the end, or for the removal.
     pub(crate) fn tell(&mut self, events: &mut EventLoop, removed: bool, code: i32) {
-        let tokens: Vec<Token> = self
-            .0
-            .iter()
-            .filter(|(_, w)| w.reply.removed == removed)
-            .map(|(token, _)| *token)
-            .collect();
-        for token in tokens {
+        for token in self.tokens(removed) {
             if let Some(waiter) = self.0.remove(&token) {
                 events.forget(&waiter.socket, token);
                 answer(&waiter, code);
             }
         }
+    }
+
+    /// Gives those who wait for the removal to `pass`; one that it does not
+    /// take waits on.
+    pub(crate) fn hand_back(
+        &mut self,
+        events: &mut EventLoop,
+        mut pass: impl FnMut(&mut EventLoop, &Event, &OwnedFd) -> Passed,
+    ) {
+        for token in self.tokens(true) {
+            let Some(waiter) = self.0.get(&token) else {
+                continue;
+            };
+            let event = Event::HandedBack(waiter.reply.clone());
+            if pass(events, &event, &waiter.socket) == Passed::Yes {
+                self.drop_gone(events, token);
+            }
+        }
+    }
+
+    fn tokens(&self, removed: bool) -> Vec<Token> {
+        let waiters = self.0.iter().filter(|(_, w)| w.reply.removed == removed);
+        waiters.map(|(token, _)| *token).collect()
     }
 }
 

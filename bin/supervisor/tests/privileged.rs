@@ -16,6 +16,8 @@ mod supervisor;
 mod clients;
 #[path = "privileged/exec.rs"]
 mod exec;
+#[path = "privileged/handing.rs"]
+mod handing;
 #[path = "privileged/hooks.rs"]
 mod hooks;
 #[path = "privileged/isolation.rs"]

@@ -4,6 +4,7 @@
 //! # What it shows, in a sentence.
 //! images: busybox            needed; loaded once for each engine
 //! peer: skip, why            not run against dockerd
+//! client: not 25.0 26.1, why these docker clients cannot do it
 //!
 //! $ docker run --rm busybox echo hi      run by `sh -c` in the engine's world
 //! | hi                       standard output, line by line
@@ -30,8 +31,19 @@ pub struct Case {
     pub images: Vec<String>,
     /// Why it is not held against dockerd, when it is not.
     pub peer_skip: Option<String>,
+    /// Docker clients it is not run with, and why.
+    pub not_with: Option<NotWith>,
     /// Its commands in order.
     pub steps: Vec<Step>,
+}
+
+/// Docker clients that have a fault.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NotWith {
+    /// Their versions: major and minor number.
+    pub versions: Vec<String>,
+    /// What they do wrong.
+    pub why: String,
 }
 
 /// One command and what it must do.
@@ -70,6 +82,16 @@ pub fn parse(text: &str) -> Result<Case, String> {
         }
         if let Some(why) = line.strip_prefix("peer: skip") {
             case.peer_skip = Some(why.trim_start_matches([',', ' ']).to_owned());
+            continue;
+        }
+        if let Some(clients) = line.strip_prefix("client: not ") {
+            let (versions, why) = clients
+                .split_once(',')
+                .ok_or_else(|| format!("line {number}: no reason"))?;
+            case.not_with = Some(NotWith {
+                versions: versions.split_whitespace().map(str::to_owned).collect(),
+                why: why.trim().to_owned(),
+            });
             continue;
         }
         match mark {
@@ -135,11 +157,16 @@ mod tests {
     #[test]
     fn reads_every_mark() {
         let case = parse(
-            "# shows\nimages: busybox static\npeer: skip, newer\n\n$ a \\\n  b\n< in\n| out\n|~ ^x\n| ...\n! err\n= 3\n@ 9\n",
+            "# shows\nimages: busybox static\npeer: skip, newer\nclient: not 26.1 27.0, it drops it\n\n$ a \\\n  b\n< in\n| out\n|~ ^x\n| ...\n! err\n= 3\n@ 9\n",
         )
         .unwrap();
         assert_eq!(case.images, ["busybox", "static"]);
         assert_eq!(case.peer_skip.as_deref(), Some("newer"));
+        let not_with = NotWith {
+            versions: vec!["26.1".to_owned(), "27.0".to_owned()],
+            why: "it drops it".to_owned(),
+        };
+        assert_eq!(case.not_with, Some(not_with));
         let step = &case.steps[0];
         assert_eq!(
             (step.command.as_str(), step.stdin.as_str()),

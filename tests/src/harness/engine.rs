@@ -320,6 +320,17 @@ impl Engine {
         }
     }
 
+    /// Version of the docker client, major and minor number: `28.2`.
+    pub fn client_version(&self) -> String {
+        let out = self.sh("docker --version").stdout;
+        let number = out.split_whitespace().find(|word| {
+            let digits = word.chars().take_while(char::is_ascii_digit).count();
+            digits > 0 && word[digits..].starts_with('.')
+        });
+        let parts: Vec<&str> = number.unwrap_or_default().split('.').take(2).collect();
+        parts.join(".")
+    }
+
     /// The test images that are there now.
     pub fn loaded(&self) -> Vec<String> {
         self.loaded.iter().cloned().collect()

@@ -45,14 +45,15 @@ impl Inventory {
     }
 
     /// The inventory once it stays the same: parked sandboxes are still being made
-    /// for a while after a start.
+    /// for a while after a start, and a slow unmount keeps the files of a container
+    /// that is removed.
     pub fn at_rest(engine: &Engine) -> Self {
         let end = Instant::now() + REST_BOUND;
         let mut last = Self::take(engine);
         loop {
             std::thread::sleep(REST);
             let now = Self::take(engine);
-            if now == last || Instant::now() > end {
+            if now == last && !is_removing(engine) || Instant::now() > end {
                 return now;
             }
             last = now;
@@ -275,6 +276,13 @@ fn class_of_word(word: &str) -> String {
         }
     }
     out
+}
+
+/// Whether files of containers are left that nobody can see any more.
+fn is_removing(engine: &Engine) -> bool {
+    let directory = engine.data_root().join("containers");
+    let kept = fs::read_dir(directory).map_or(0, |entries| entries.flatten().count());
+    engine.kind() == Kind::Carrack && kept > engine.sh("docker ps -aq").stdout.lines().count()
 }
 
 fn pids(proc: &Path) -> Vec<u32> {

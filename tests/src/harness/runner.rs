@@ -26,6 +26,13 @@ pub fn run_case(name: &str) {
         println!("SKIP: {name}: not held against dockerd: {why}");
         return;
     }
+    if let Some(not_with) = &case.not_with {
+        let version = engine.client_version();
+        if not_with.versions.contains(&version) {
+            println!("SKIP: {name}: docker's client {version}: {}", not_with.why);
+            return;
+        }
+    }
     let failure = run(&mut engine, &case);
     assert!(
         failure.is_none(),

@@ -60,12 +60,44 @@ impl Supervisor {
     }
 
     pub(super) fn attach(&mut self, socket: OwnedFd, attach: &Attach) {
-        match self.clients.add(&mut self.events, socket, attach) {
-            Err(error) => self.refuse("attach", error),
-            Ok(_) if self.phase == Phase::Exited && attach.target == Target::Container => {
-                self.clients.end(&mut self.events, &Target::Container);
+        let token = match self.clients.add(&mut self.events, socket, attach) {
+            Ok(token) => token,
+            Err(error) => return self.refuse("attach", error),
+        };
+        if let Some(number) = attach.held {
+            self.hold(token, number, &attach.target);
+        }
+        if self.phase == Phase::Exited && attach.target == Target::Container {
+            self.clients.end(&mut self.events, &Target::Container);
+        } else {
+            self.read_client(token);
+        }
+    }
+
+    /// Says what of the output a client that is held back will get: what comes
+    /// now, and the lines that are not whole and so not in the log.
+    fn hold(&mut self, token: Token, number: u64, target: &Target) {
+        let log = self.programs.get(target).and_then(|p| p.log.as_ref());
+        for which in [Output::Stdout, Output::Stderr] {
+            if let Some(begun) = log.map(|log| log.begun(which)).filter(|b| !b.is_empty()) {
+                self.clients.keep(token, which, begun);
             }
-            Ok(token) => self.read_client(token),
+        }
+        self.announce(&Event::Held {
+            number,
+            at_ns: now_ns(),
+        });
+    }
+
+    /// What was held back goes out.
+    pub(super) fn let_go(&mut self, number: u64) {
+        if let Some(token) = self.clients.let_go(number) {
+            self.extend_flush();
+            let target = self.clients.target(token).map(|(target, _)| target);
+            let _progress = self.clients.flush(&mut self.events, token);
+            if let Some(target) = target {
+                self.catch_up(&target);
+            }
         }
     }
 

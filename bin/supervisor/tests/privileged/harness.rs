@@ -254,6 +254,8 @@ pub(crate) struct Container {
     reader: FrameReader,
     pub(crate) pid: u32,
     pub(crate) events: Vec<Event>,
+    /// Sockets that came with events.
+    pub(crate) passed: Vec<OwnedFd>,
 }
 
 impl Drop for Container {
@@ -276,6 +278,7 @@ impl Container {
             reader: FrameReader::default(),
             pid: 0,
             events: Vec::new(),
+            passed: Vec::new(),
         };
         container.wait_for(|e| matches!(e, Event::Hello(_)).then_some(()));
         container.prepare()?;
@@ -348,7 +351,10 @@ impl Container {
                 return wanted(&event).expect("it was wanted");
             }
             match self.reader.message::<Event>().expect("frame") {
-                Some(received) => self.events.push(received.message),
+                Some(received) => {
+                    self.passed.extend(received.descriptors);
+                    self.events.push(received.message);
+                }
                 None => {
                     let control = self.control.as_ref().expect("connected");
                     match self.reader.fill(control) {
@@ -495,6 +501,7 @@ pub(crate) fn attach(target: Target, stdin: bool, framed: bool) -> Attach {
         read_ahead: Vec::new(),
         detach_keys: vec![16, 17],
         framed,
+        held: None,
     }
 }
 

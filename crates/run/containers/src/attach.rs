@@ -35,9 +35,7 @@ impl Containers {
             match &inner.run {
                 Some(run) => Arc::clone(&run.sender),
                 None => {
-                    bounded(&entry, &mut inner.early_attaches, |(_, socket)| socket)?;
-                    inner.early_attaches.push((request, socket));
-                    return Ok(());
+                    return keep_early(&entry, &mut inner, request, socket);
                 }
             }
         };
@@ -123,6 +121,18 @@ impl Containers {
             },
         )
     }
+}
+
+/// Keeps a client until the start.
+pub(crate) fn keep_early(
+    entry: &Entry,
+    inner: &mut Inner,
+    request: AttachRequest,
+    socket: OwnedFd,
+) -> Result<()> {
+    bounded(entry, &mut inner.early_attaches, |(_, socket)| socket)?;
+    inner.early_attaches.push((request, socket));
+    Ok(())
 }
 
 /// Makes sure that there is room for another client that waits for the start;
@@ -229,6 +239,7 @@ pub(crate) fn attach_message(target: Target, request: AttachRequest, framed: boo
         read_ahead: request.read_ahead,
         detach_keys: request.detach_keys,
         framed,
+        held: None,
     }
 }
 
@@ -262,6 +273,24 @@ fn send_wait(
             id: entry.id.clone(),
             source,
         })
+}
+
+/// Keeps a client of the last run that waits for the removal: for the next
+/// run, or for whoever removes the container.
+pub(crate) fn keep_waiting(entry: &Entry, reply: AwaitExit, socket: OwnedFd) {
+    let reply = WaitReply {
+        before: reply.before,
+        after: reply.after,
+    };
+    let mut inner = entry.lock();
+    if bounded(entry, &mut inner.early_waits, |(_, _, socket)| socket).is_ok() {
+        let condition = WaitCondition::Removed;
+        inner.early_waits.push((condition, reply, socket));
+    } else {
+        let code = inner.state.exit_code;
+        drop(inner);
+        answer(socket, &reply, code);
+    }
 }
 
 fn wait_message(condition: WaitCondition, reply: WaitReply) -> Request {

@@ -66,6 +66,9 @@ pub(crate) struct Inner {
     /// Who waits until the supervisor's events so far are known, by number.
     pub(crate) syncs: HashMap<u64, oneshot::Sender<()>>,
     pub(crate) next_sync: u64,
+    /// Who waits until a client is attached and held back, by number.
+    pub(crate) holds: HashMap<u64, oneshot::Sender<SystemTime>>,
+    pub(crate) next_hold: u64,
 }
 
 /// A run under way.
@@ -124,6 +127,8 @@ impl Entry {
                 execs: HashMap::new(),
                 syncs: HashMap::new(),
                 next_sync: 0,
+                holds: HashMap::new(),
+                next_hold: 0,
             }),
         })
     }

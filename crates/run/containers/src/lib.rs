@@ -25,6 +25,7 @@ mod error;
 mod etc_files;
 mod exec;
 mod first_process;
+mod hold;
 mod in_place;
 mod log_files;
 mod log_reader;
@@ -48,6 +49,7 @@ mod tests;
 
 pub use containers::{Containers, ContainersConfig, View};
 pub use error::Error;
+pub use hold::Hold;
 pub use in_place::in_place;
 pub use log_stream::{LogEntry, LogQuery, LogSource, LogStream};
 pub use measure::{ContainerStats, InterfaceStats};

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use carrack_runtime::plan::Failure;
-use carrack_sandbox::{Link, LinkEvent};
+use carrack_sandbox::{Link, LinkEvent, SandboxId};
 use carrack_supervision::{Event, Request, Target};
 
 use crate::entry::{Entry, Run};
 use crate::record::RunRecord;
 use carrack_telemetry::PathTrace;
 
-use crate::{ContainerEventKind, Containers, Phase, answer, rejoin, start};
+use crate::{ContainerEventKind, Containers, Phase, answer, attach, hold, rejoin, start};
 
 /// How long a supervisor may take to unmount the root after its release.
 const UNMOUNT_BOUND: Duration = Duration::from_secs(60);
@@ -36,6 +36,7 @@ async fn until_end(containers: &Containers, entry: &Arc<Entry>, mut link: Link) 
                 break;
             }
             LinkEvent::Event(event) => handle(containers, entry, event),
+            LinkEvent::HandedBack(reply, socket) => attach::keep_waiting(entry, reply, socket),
             LinkEvent::Closed => {
                 if let Some(again) = rejoin::rejoin(containers, entry).await {
                     link = again;
@@ -58,6 +59,7 @@ fn handle(containers: &Containers, entry: &Entry, event: Event) {
         }
         Event::ExecFailed { exec, failure } => exec_started(entry, &exec, Err(failure)),
         Event::ExecExited { exec, code } => containers.exec_exited(entry, exec, code),
+        Event::Held { number, at_ns } => hold::held(entry, number, time(at_ns)),
         Event::Synced(number) => {
             if let Some(waiting) = entry.lock().syncs.remove(&number) {
                 // Whoever asked may have given up.
@@ -211,11 +213,15 @@ async fn lost(containers: &Containers, entry: &Arc<Entry>) {
 
 /// Lets go of the supervisor and cleans up; removes the container if it goes
 /// away with its end.
-pub(crate) async fn release(containers: &Containers, entry: &Arc<Entry>, mut link: Link) {
+pub(crate) async fn release(containers: &Containers, entry: &Arc<Entry>, link: Link) {
     let mut trace = PathTrace::begin("release");
-    let auto_remove = {
+    let (kept, auto_remove) = {
         let mut inner = entry.lock();
-        !std::mem::take(&mut inner.kept_at_end) && inner.new.auto_remove
+        let kept = std::mem::take(&mut inner.kept_at_end);
+        (
+            kept && inner.new.auto_remove,
+            !kept && inner.new.auto_remove,
+        )
     };
     if auto_remove {
         containers.remove_ended(entry);
@@ -224,13 +230,12 @@ pub(crate) async fn release(containers: &Containers, entry: &Arc<Entry>, mut lin
     if !std::mem::take(&mut entry.lock().end_unrecorded) {
         RunRecord::remove(&entry.directory);
     }
-    let _lost = link.send(&Request::Release, &[]);
-    let unmounted = async {
-        while !matches!(
-            link.next().await,
-            LinkEvent::Event(Event::Released) | LinkEvent::Closed
-        ) {}
-    };
+    if kept {
+        // An older supervisor tells them of this end instead.
+        let _lost_or_old = link.send(&Request::HandBack, &[]);
+    }
+    let sandbox = run.as_ref().map(|run| run.sandbox.clone());
+    let unmounted = until_unmounted(containers, entry, link, sandbox);
     if tokio::time::timeout(UNMOUNT_BOUND, unmounted)
         .await
         .is_err()
@@ -238,7 +243,6 @@ pub(crate) async fn release(containers: &Containers, entry: &Arc<Entry>, mut lin
         tracing::warn!(container = %entry.id, "supervisor does not unmount the root");
     }
     trace.mark("unmounted");
-    drop(link);
     start::unmount_shared_memory(&entry.directory);
     entry.progress.send_modify(|p| p.mounted = false);
     if let Some(Run {
@@ -265,6 +269,33 @@ pub(crate) async fn release(containers: &Containers, entry: &Arc<Entry>, mut lin
     }
     trace.mark("files");
     trace.end(entry.id.as_str());
+}
+
+/// Asks a supervisor to let go, and waits until it has unmounted the root: one
+/// whose connection breaks meanwhile is asked again.
+async fn until_unmounted(
+    containers: &Containers,
+    entry: &Arc<Entry>,
+    mut link: Link,
+    sandbox: Option<SandboxId>,
+) {
+    let _lost = link.send(&Request::Release, &[]);
+    loop {
+        match link.next().await {
+            LinkEvent::Event(Event::Released) => return,
+            LinkEvent::Event(_) => {}
+            LinkEvent::HandedBack(reply, socket) => attach::keep_waiting(entry, reply, socket),
+            LinkEvent::Closed => {
+                let Some(sandbox) = &sandbox else { return };
+                match containers.0.config.sandboxes.reconnect(sandbox).await {
+                    Some(again) => link = again.link,
+                    // It is gone, and its mounts with it.
+                    None => return,
+                }
+                let _lost = link.send(&Request::Release, &[]);
+            }
+        }
+    }
 }
 
 /// Answers clients that still wait in the daemon for a container that is gone.

@@ -473,7 +473,7 @@ async fn await_started(
             LinkEvent::Event(Event::Refused { request, reason }) => {
                 tracing::warn!(sandbox = %sandbox.id, request, reason, "supervisor refused");
             }
-            LinkEvent::Event(_) => {}
+            LinkEvent::Event(_) | LinkEvent::HandedBack(..) => {}
             LinkEvent::Closed => return Err(None),
         }
     }

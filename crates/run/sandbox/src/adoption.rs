@@ -200,7 +200,7 @@ async fn hear(socket: OwnedFd) -> Option<(Link, Hello)> {
     loop {
         match link.next().await {
             LinkEvent::Event(Event::Hello(hello)) => return Some((link, hello)),
-            LinkEvent::Event(_) => {}
+            LinkEvent::Event(_) | LinkEvent::HandedBack(..) => {}
             LinkEvent::Closed => return None,
         }
     }

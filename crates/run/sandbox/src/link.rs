@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use carrack_supervision::{
-    Batch, Event, FrameError, FrameReader, PROTOCOL, ProtocolVersion, Received, Request,
+    AwaitExit, Batch, Event, FrameError, FrameReader, PROTOCOL, ProtocolVersion, Received, Request,
 };
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
@@ -25,6 +25,8 @@ pub fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 pub enum LinkEvent {
     /// An event.
     Event(Event),
+    /// A client that waits for a removal is the daemon's again.
+    HandedBack(AwaitExit, OwnedFd),
     /// The connection is over: the supervisor ended.
     Closed,
 }
@@ -90,10 +92,17 @@ impl Link {
         loop {
             match self.reader.message::<Event>() {
                 Ok(Some(Received {
-                    message, version, ..
+                    message,
+                    mut descriptors,
+                    version,
                 })) => {
                     self.version = version;
-                    return LinkEvent::Event(message);
+                    return match (message, descriptors.pop()) {
+                        (Event::HandedBack(reply), Some(socket)) => {
+                            LinkEvent::HandedBack(reply, socket)
+                        }
+                        (event, _) => LinkEvent::Event(event),
+                    };
                 }
                 Ok(None) => {}
                 Err(error) => {

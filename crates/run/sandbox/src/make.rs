@@ -236,7 +236,7 @@ impl Inner {
                             failure,
                         });
                     }
-                    LinkEvent::Event(_) => {}
+                    LinkEvent::Event(_) | LinkEvent::HandedBack(..) => {}
                     LinkEvent::Closed => {
                         return Err(SandboxError::NoAnswer {
                             id: begun.id.clone(),

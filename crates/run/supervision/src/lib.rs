@@ -9,6 +9,7 @@
 //! [`Request`] and [`Event`], a struct that must grow gets a successor variant,
 //! and [`PROTOCOL`] rises with either; [`Request::since`] says which version
 //! brought a request, and the daemon does not send it to an older supervisor.
+//! Version 1 may still change: no release has it.
 //! Recorded frames of every version are read in the tests. The feature
 //! `next-protocol` rehearses a rise: a test lets such a daemon take over the
 //! containers of this one.

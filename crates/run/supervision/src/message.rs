@@ -53,6 +53,12 @@ pub enum Request {
     Release,
     /// Answer with the same number, behind all events so far.
     Sync(u64),
+    /// The container stays though it is released: give back those who wait for
+    /// its removal, one [`Event::HandedBack`] each.
+    HandBack,
+    /// Let output go to the client that was attached with this number in
+    /// [`Attach::held`].
+    LetGo(u64),
 }
 
 impl Request {
@@ -130,6 +136,17 @@ pub enum Event {
     Released,
     /// The answer to [`Request::Sync`].
     Synced(u64),
+    /// A client that waits for the removal is the daemon's again. Descriptor:
+    /// its socket.
+    HandedBack(AwaitExit),
+    /// A client is attached and held back.
+    Held {
+        /// The number of [`Attach::held`].
+        number: u64,
+        /// Unix time, nanoseconds: what is in the log up to here is not sent to
+        /// the client, everything later is.
+        at_ns: u64,
+    },
 }
 
 /// How a supervisor introduces itself.
@@ -268,6 +285,10 @@ pub struct Attach {
     pub detach_keys: Vec<u8>,
     /// Output is multiplexed in frames, as there is no terminal.
     pub framed: bool,
+    /// Keep its output back until [`Request::LetGo`] of this number: the
+    /// daemon sends it what the log has, first. A client that is held when the
+    /// daemon goes is cut off, as it missed some.
+    pub held: Option<u64>,
 }
 
 /// A client waits for the end.

@@ -20,6 +20,7 @@ fn messages_and_descriptors_arrive_together() {
         read_ahead: b"early".to_vec(),
         detach_keys: vec![16, 17],
         framed: false,
+        held: None,
     });
     send(&daemon, &resize, &[]).expect("send");
     send(&daemon, &attach, &[write.as_fd()]).expect("send");

@@ -3,6 +3,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use carrack_containers::{AttachRequest, ContainerId, LogQuery};
 use carrack_docker::Engine;
@@ -76,42 +77,78 @@ where
 
 async fn stream(engine: &Engine, mut wanted: Wanted, taken: TakenConnection) {
     wanted.request.read_ahead = taken.read_ahead.to_vec();
-    let mut socket = taken.socket;
-    if wanted.logs {
-        match replay(engine, &wanted, socket).await {
-            Some(again) => socket = again,
-            None => return,
-        }
-    }
-    if !wanted.stream {
+    let Ok(spare) = taken.socket.try_clone() else {
         return;
-    }
-    let spare = socket.try_clone();
-    if let Err(error) = engine.attach(&wanted.id, wanted.request, socket).await {
+    };
+    let attached = match (wanted.logs, wanted.stream) {
+        (true, true) => replay_and_attach(engine, &wanted, taken.socket).await,
+        (true, false) => {
+            replay(engine, &wanted, &taken.socket, None, None).await;
+            Ok(())
+        }
+        (false, true) => {
+            let request = wanted.request;
+            engine.attach(&wanted.id, request, taken.socket).await
+        }
+        (false, false) => Ok(()),
+    };
+    if let Err(error) = attached {
         tracing::warn!(container = %wanted.id, %error, "attach a client");
-        if let Ok(spare) = spare {
-            tell(spare, &error.to_string(), wanted.terminal).await;
+        tell(spare, &error.to_string(), wanted.terminal).await;
+    }
+}
+
+/// What the container wrote before, then what it writes, with nothing missed
+/// or said twice in between.
+async fn replay_and_attach(
+    engine: &Engine,
+    wanted: &Wanted,
+    mut socket: OwnedFd,
+) -> carrack_docker::Result<()> {
+    let mut since = None;
+    loop {
+        if let Some(hold) = engine.hold(&wanted.id, &wanted.request, &socket).await? {
+            replay(engine, wanted, &socket, since, Some(hold.until())).await;
+            return Ok(());
+        }
+        // Nothing writes just now; what it wrote in an earlier run.
+        let last = replay(engine, wanted, &socket, since, None).await;
+        since = last.map(|at| at + Duration::from_nanos(1)).or(since);
+        match engine.attach_before_start(&wanted.id, &wanted.request, socket)? {
+            None => return Ok(()),
+            // It was started meanwhile.
+            Some(again) => socket = again,
         }
     }
 }
 
-/// Writes what the container wrote before: the socket, when it is still good.
-async fn replay(engine: &Engine, wanted: &Wanted, socket: OwnedFd) -> Option<OwnedFd> {
-    let socket = std::os::unix::net::UnixStream::from(socket);
+/// Writes what the log has between two moments; when the last of it was
+/// written.
+async fn replay(
+    engine: &Engine,
+    wanted: &Wanted,
+    socket: &OwnedFd,
+    since: Option<SystemTime>,
+    until: Option<SystemTime>,
+) -> Option<SystemTime> {
+    let socket = std::os::unix::net::UnixStream::from(socket.try_clone().ok()?);
     let mut socket = UnixStream::from_std(socket).ok()?;
     let query = LogQuery {
         stdout: wanted.request.stdout,
         stderr: wanted.request.stderr,
+        since,
+        until,
         ..LogQuery::default()
     };
     let container = engine.container(wanted.id.as_str()).ok()?;
-    if let Ok(mut logs) = engine.logs(&container, query) {
-        while let Some(Ok(entry)) = logs.next().await {
-            let piece = framed(&entry, &entry.line, wanted.terminal);
-            socket.write_all(&piece).await.ok()?;
-        }
+    let mut logs = engine.logs(&container, query).ok()?;
+    let mut last = None;
+    while let Some(Ok(entry)) = logs.next().await {
+        let piece = framed(&entry, &entry.line, wanted.terminal);
+        socket.write_all(&piece).await.ok()?;
+        last = Some(entry.at);
     }
-    socket.into_std().ok().map(OwnedFd::from)
+    last
 }
 
 /// Tells a client whose head is out why nothing follows.

@@ -5,7 +5,7 @@
 
 use std::os::fd::OwnedFd;
 
-use carrack_containers::{AttachRequest, ContainerId, Phase, WaitCondition, WaitReply};
+use carrack_containers::{AttachRequest, ContainerId, Hold, Phase, WaitCondition, WaitReply};
 
 use crate::{Error, Result};
 
@@ -56,10 +56,45 @@ impl Engine {
         request: AttachRequest,
         socket: OwnedFd,
     ) -> Result<()> {
+        self.attached(id);
+        Ok(self.containers.attach(id, request, socket).await?)
+    }
+
+    /// Attaches a client that wants the log first; see [`Containers::hold`].
+    ///
+    /// [`Containers::hold`]: carrack_containers::Containers::hold
+    pub async fn hold(
+        &self,
+        id: &ContainerId,
+        request: &AttachRequest,
+        socket: &OwnedFd,
+    ) -> Result<Option<Hold>> {
+        let hold = self.containers.hold(id, request, socket).await?;
+        if hold.is_some() {
+            self.attached(id);
+        }
+        Ok(hold)
+    }
+
+    /// Keeps a client for a start to come. Gives its socket back when the
+    /// container was started meanwhile.
+    pub fn attach_before_start(
+        &self,
+        id: &ContainerId,
+        request: &AttachRequest,
+        socket: OwnedFd,
+    ) -> Result<Option<OwnedFd>> {
+        let back = self.containers.attach_before_start(id, request, socket)?;
+        if back.is_none() {
+            self.attached(id);
+        }
+        Ok(back)
+    }
+
+    fn attached(&self, id: &ContainerId) {
         if let Some(slot) = self.slots.get(id) {
             self.container_event(id, &slot.record(), "attach", &[]);
         }
-        Ok(self.containers.attach(id, request, socket).await?)
     }
 
     /// Which container a waiting client means.
