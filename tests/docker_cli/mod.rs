@@ -15,5 +15,5 @@ mod images {
 }
 
 mod volumes {
-    carrack_tests::cases!("docker_cli/volumes": contents, prune, verbs);
+    carrack_tests::cases!("docker_cli/volumes": contents, options, prune, verbs);
 }

@@ -177,28 +177,52 @@ impl Containers {
                 Some(turn)
             }
         };
-        let shared = Arc::clone(&self.0);
-        tokio::task::spawn_blocking(move || {
-            let is_running = entry.lock().state.pid != 0;
-            let root = if is_running {
-                // Through its first process.
-                entry.open_of_first_process("root", OFlags::DIRECTORY | OFlags::PATH)
-            } else {
-                open_stopped(&shared, &entry, access)
-            };
-            Ok(Rootfs {
-                root: root?,
-                _turn: turn,
-            })
+        let open = || {
+            let (shared, entry) = (Arc::clone(&self.0), Arc::clone(&entry));
+            tokio::task::spawn_blocking(move || open_root(&shared, &entry, access))
+        };
+        let mut opened = open().await??;
+        if opened.places == Places::Missing && access == RootfsAccess::Read {
+            // One that never ran: as if it were about to. Made in its turn.
+            drop(opened);
+            drop(Box::pin(self.rootfs(id, RootfsAccess::Write)).await?);
+            opened = open().await??;
+        }
+        Ok(Rootfs {
+            root: opened.root,
+            _turn: turn,
         })
-        .await?
     }
+}
+
+/// A root, and whether it has a place for each bind.
+struct Opened {
+    root: OwnedFd,
+    places: Places,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Places {
+    There,
+    Missing,
+}
+
+fn open_root(shared: &Arc<Shared>, entry: &Arc<Entry>, access: RootfsAccess) -> Result<Opened> {
+    if entry.lock().state.pid == 0 {
+        return open_stopped(shared, entry, access);
+    }
+    // Through its first process.
+    let root = entry.open_of_first_process("root", OFlags::DIRECTORY | OFlags::PATH)?;
+    Ok(Opened {
+        root,
+        places: Places::There,
+    })
 }
 
 /// The root of a stopped container with its binds and volumes, put together in
 /// a mount namespace of its own that ends with the thread; what is returned is
 /// a detached copy of the whole tree.
-fn open_stopped(shared: &Arc<Shared>, entry: &Arc<Entry>, access: RootfsAccess) -> Result<OwnedFd> {
+fn open_stopped(shared: &Arc<Shared>, entry: &Arc<Entry>, access: RootfsAccess) -> Result<Opened> {
     let new = Arc::clone(&entry.lock().new);
     let root = mount(shared, &entry.directory, &new, access)?;
     let id = new.id.clone();
@@ -214,8 +238,11 @@ fn open_stopped(shared: &Arc<Shared>, entry: &Arc<Entry>, access: RootfsAccess) 
     }
 }
 
-fn assemble(root: &OwnedFd, new: &NewContainer, access: RootfsAccess) -> std::io::Result<OwnedFd> {
+fn assemble(root: &OwnedFd, new: &NewContainer, access: RootfsAccess) -> std::io::Result<Opened> {
     carrack_sys::process::unshare(libc::CLONE_NEWNS as u64)?;
+    // The thread's own by now: places are made with the mode that they get at
+    // a start.
+    rustix::process::umask(Mode::empty());
     rustix::mount::mount_change(
         "/",
         rustix::mount::MountPropagationFlags::DOWNSTREAM
@@ -228,21 +255,26 @@ fn assemble(root: &OwnedFd, new: &NewContainer, access: RootfsAccess) -> std::io
         "/proc",
         MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
     )?;
+    let mut places = Places::There;
     for mount in &new.spec.mounts {
-        // A bind whose source or target is missing shows nothing, as the
-        // container's next start would fail over it.
+        // A bind whose source is missing shows nothing, as the container's
+        // next start would fail over it.
         if mount.kind.as_deref() == Some("bind") {
-            let _not_there = attach_bind(root, mount, access);
+            let attached = attach_bind(root, mount, access);
+            if attached.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+                places = Places::Missing;
+            }
         }
     }
-    Ok(rustix::mount::open_tree(
+    let root = rustix::mount::open_tree(
         root,
         "",
         OpenTreeFlags::OPEN_TREE_CLONE
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | OpenTreeFlags::AT_EMPTY_PATH
             | OpenTreeFlags::AT_RECURSIVE,
-    )?)
+    )?;
+    Ok(Opened { root, places })
 }
 
 fn attach_bind(root: &OwnedFd, mount: &Mount, access: RootfsAccess) -> std::io::Result<()> {
@@ -265,6 +297,10 @@ fn attach_bind(root: &OwnedFd, mount: &Mount, access: RootfsAccess) -> std::io::
     });
     let source = carrack_runtime::sources::open_all(std::slice::from_ref(&request))
         .map_err(std::io::Error::other)?;
+    if access == RootfsAccess::Write {
+        return carrack_runtime::apply::bind(root, &mount.destination, &source[0])
+            .map_err(|failure| std::io::Error::other(failure.sentence()));
+    }
     let target = rustix::fs::openat2(
         root,
         mount.destination.as_str(),

@@ -56,6 +56,13 @@ pub fn look_up_user(root: impl AsFd, user: &str) -> Result<(u32, u32), Failure> 
     Ok((found.uid, found.gid))
 }
 
+/// Attaches a bind of the host in a root directory as a start does, whatever it
+/// has to make for it: for a daemon that puts together the root of a container
+/// that does not run.
+pub fn bind(root: impl AsFd, at: &str, source: &OwnedFd) -> Result<(), Failure> {
+    mounts::bind(&Root::of_mount(root)?, at, source).map(drop)
+}
+
 /// What an init does before it is parked, in the container's namespaces: all
 /// that does not depend on the plan.
 pub fn park() -> Result<Ahead, Failure> {

@@ -186,6 +186,30 @@ impl Volumes {
             })
     }
 
+    /// Opens a volume for a user to come: what its options ask for is mounted
+    /// and stays while the pin lives; see [`Volume::release`].
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Io`].
+    pub fn enter(&self, name: &str) -> Result<Pin> {
+        let pin = {
+            let parsed = VolumeName::parse(name);
+            let volumes = self.lock();
+            let volume = parsed.ok().and_then(|parsed| volumes.get(&parsed).cloned());
+            volume.map(|volume| volume.pin())
+        };
+        let pin = pin.ok_or_else(|| Error::NotFound {
+            name: name.to_owned(),
+        })?;
+        pin.open()?;
+        Ok(pin)
+    }
+
+    /// Every volume.
+    pub fn all(&self) -> Vec<Arc<Volume>> {
+        self.lock().values().cloned().collect()
+    }
+
     /// The volumes that the filter means, by name. `users` says which
     /// containers use a volume.
     pub fn list(

@@ -95,16 +95,30 @@ impl Volume {
         self.with_data(open_directory)
     }
 
-    /// Unmounts what the options asked for, once nobody uses the volume; a
-    /// tmpfs loses its files, as with docker. Nothing for other volumes.
+    /// Unmounts what the options asked for when nobody uses the volume, which
+    /// `is_used` says; a tmpfs loses its files, as with docker. Nothing for
+    /// other volumes and for one that is pinned.
+    ///
+    /// Whoever comes to use it pins it first, then opens it, and is one of
+    /// those that `is_used` sees before the pin is dropped.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn release(&self) -> Result<()> {
-        match *self.lock_place() {
-            Place::There => self.driver_options.unmount(&self.mountpoint()),
-            Place::Removed => Ok(()),
+    pub fn release(&self, is_used: impl FnOnce() -> bool) -> Result<()> {
+        if self.driver_options == DriverOptions::Directory {
+            return Ok(());
         }
+        let place = self.lock_place();
+        // In this order: a user whose pin is gone already is seen by the second.
+        if *place == Place::Removed || self.is_pinned() || is_used() {
+            return Ok(());
+        }
+        self.driver_options.unmount(&self.mountpoint())
+    }
+
+    /// Whether its data are a mount of their own while it is used.
+    pub fn is_mounted_on_use(&self) -> bool {
+        self.driver_options != DriverOptions::Directory
     }
 
     /// What `open` gives for the data, with what the options ask for mounted
@@ -178,12 +192,12 @@ impl Volume {
 
     /// Keeps it until the pin is dropped.
     pub(crate) fn pin(self: &Arc<Self>) -> Pin {
-        self.pins.fetch_add(1, Ordering::Relaxed);
+        self.pins.fetch_add(1, Ordering::AcqRel);
         Pin(Arc::clone(self))
     }
 
     pub(crate) fn is_pinned(&self) -> bool {
-        self.pins.load(Ordering::Relaxed) > 0
+        self.pins.load(Ordering::Acquire) > 0
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -213,7 +227,7 @@ impl Pin {
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        self.0.pins.fetch_sub(1, Ordering::Relaxed);
+        self.0.pins.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use crate::{Error, Result};
 
 use super::files::{Place, locate, open_directory};
+use super::volumes::VolumesInUse;
 use super::{Container, Engine};
 
 /// What may be copied at once: as for a layer.
@@ -55,6 +56,8 @@ pub struct ArchiveReader {
     container: String,
     /// Keeps a stopped container's mounts.
     _root: Rootfs,
+    /// And those of its volumes.
+    _in_use: VolumesInUse,
 }
 
 impl Engine {
@@ -72,6 +75,7 @@ impl Engine {
     ) -> Result<(ArchiveReader, Container)> {
         let path = checked(path)?.to_owned();
         let container = self.container(reference)?;
+        let in_use = self.enter_volumes_of(&container).await?;
         let root = self
             .containers
             .rootfs(container.id(), RootfsAccess::Read)
@@ -83,9 +87,18 @@ impl Engine {
                 place,
                 container: name,
                 _root: root,
+                _in_use: in_use,
             })
         });
         Ok((opened.await??, container))
+    }
+
+    async fn enter_volumes_of(self: &Arc<Self>, container: &Container) -> Result<VolumesInUse> {
+        if container.record.volumes().next().is_none() {
+            return Ok(VolumesInUse::default());
+        }
+        let (engine, record) = (Arc::clone(self), Arc::clone(&container.record));
+        tokio::task::spawn_blocking(move || engine.enter_volumes(&record)).await?
     }
 
     /// Tells that an archive was taken out.
@@ -110,6 +123,7 @@ impl Engine {
         let path = checked(path)?.to_owned();
         let container = self.container(reference)?;
         self.refuse_read_only(&container, &path)?;
+        let in_use = self.enter_volumes_of(&container).await?;
         let root = self
             .containers
             .rootfs(container.id(), RootfsAccess::Write)
@@ -131,7 +145,9 @@ impl Engine {
             if let Some(user) = user.filter(|user| !user.is_empty()) {
                 unpack_options.ownership = owner(&root, &user)?;
             }
-            put(&root, &inside, &unpack_options, source, &name)
+            let put = put(&root, &inside, &unpack_options, source, &name);
+            drop((root, in_use));
+            put
         });
         unpacked.await??;
         self.container_event(

@@ -8,7 +8,7 @@ use carrack_oci::ErrorKind;
 
 use crate::config::HostConfig;
 use crate::events::Subject;
-use crate::mounts::PointKind;
+use crate::mounts::{MountPoint, PointKind};
 use crate::record::Record;
 use crate::restart::Policy;
 use crate::signals;
@@ -16,6 +16,7 @@ use crate::{Error, Result};
 
 use super::Engine;
 use super::create::checked_name;
+use super::volumes::VolumesInUse;
 use super::slots::Slot;
 
 const SIGKILL: i32 = 9;
@@ -59,11 +60,13 @@ impl Engine {
             let images = self.images.clone();
             tokio::task::spawn_blocking(move || images.ensure_unpacked(&image)).await??;
         }
-        if needs_preparation(&record) {
+        let _in_use = if needs_preparation(&record) {
             let engine = Arc::clone(self);
             let record = Arc::clone(&record);
-            tokio::task::spawn_blocking(move || engine.prepare_mounts(&record)).await??;
-        }
+            tokio::task::spawn_blocking(move || engine.prepare_mounts(&record)).await??
+        } else {
+            VolumesInUse::default()
+        };
         match self.containers.start(&slot.id).await {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == ErrorKind::NotModified => {
@@ -94,29 +97,21 @@ impl Engine {
     }
 
     /// Makes missing sources of `-v` and mounts volumes with options.
-    fn prepare_mounts(&self, record: &Record) -> Result<()> {
-        for point in &record.mounts {
-            match point.kind {
-                PointKind::Bind if point.create_source => {
-                    let made = std::fs::create_dir_all(&point.source);
-                    let exists = std::path::Path::new(&point.source).exists();
-                    if let Err(error) = made
-                        && !exists
-                    {
-                        return Err(Error::Internal(format!(
-                            "error while creating mount source path '{}': mkdir: {error}",
-                            point.source
-                        )));
-                    }
-                }
-                PointKind::Volume => {
-                    // Opening mounts what the volume's options ask for.
-                    self.volumes.get(&point.volume)?.open()?;
-                }
-                PointKind::Bind | PointKind::Tmpfs => {}
+    fn prepare_mounts(self: &Arc<Self>, record: &Record) -> Result<VolumesInUse> {
+        let to_make = |point: &&MountPoint| point.kind == PointKind::Bind && point.create_source;
+        for point in record.mounts.iter().filter(to_make) {
+            let made = std::fs::create_dir_all(&point.source);
+            let exists = std::path::Path::new(&point.source).exists();
+            if let Err(error) = made
+                && !exists
+            {
+                return Err(Error::Internal(format!(
+                    "error while creating mount source path '{}': mkdir: {error}",
+                    point.source
+                )));
             }
         }
-        Ok(())
+        self.enter_volumes(record)
     }
 
     /// Stops a container. [`Error::NotModified`] when it does not run.

@@ -144,6 +144,7 @@ impl Engine {
         let happenings = engine.containers.subscribe();
         engine.adopt_records();
         watch::follow(&engine, happenings);
+        engine.release_volumes();
         engine.start_by_policy();
         engine.containers.resume();
         engine

@@ -1,21 +1,84 @@
 //! Volumes as far as containers matter to them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use carrack_volumes::{
-    CreateRequest, Created, Force, LabelFilter, ListFilter, PruneFilter, PruneScope, Volume,
+    CreateRequest, Created, Force, LabelFilter, ListFilter, Pin, PruneFilter, PruneScope, Volume,
 };
 
 use crate::Result;
 use crate::events::Subject;
 use crate::filters::Filters;
+use crate::record::Record;
 
 use super::Engine;
 
 const LIST_KEYS: [&str; 4] = ["name", "driver", "label", "dangling"];
 const PRUNE_KEYS: [&str; 3] = ["label", "label!", "all"];
 
+/// Volumes that somebody is about to use: what their options ask for stays
+/// mounted until this is dropped, and while a container runs with them.
+#[derive(Debug, Default)]
+pub(super) struct VolumesInUse {
+    engine: Weak<Engine>,
+    pins: Vec<Pin>,
+}
+
+impl Drop for VolumesInUse {
+    fn drop(&mut self) {
+        let pins = std::mem::take(&mut self.pins);
+        let mounted = pins.iter().filter(|pin| pin.is_mounted_on_use());
+        let volumes: Vec<Arc<Volume>> = mounted.map(|pin| Arc::clone(pin.volume())).collect();
+        drop(pins);
+        if let Some(engine) = self.engine.upgrade() {
+            for volume in volumes {
+                engine.release_volume(&volume);
+            }
+        }
+    }
+}
+
 impl Engine {
+    /// Mounts what the volumes of a container ask for. Blocks.
+    pub(super) fn enter_volumes(self: &Arc<Self>, record: &Record) -> Result<VolumesInUse> {
+        let pins = record.volumes().map(|name| self.volumes.enter(name));
+        Ok(VolumesInUse {
+            engine: Arc::downgrade(self),
+            pins: pins.collect::<std::result::Result<_, _>>()?,
+        })
+    }
+
+    /// Unmounts those volumes of a container that nobody uses any more, with
+    /// what their options asked for. Blocks.
+    pub(super) fn leave_volumes(&self, record: &Record) {
+        for name in record.volumes() {
+            if let Ok(volume) = self.volumes.get(name) {
+                self.release_volume(&volume);
+            }
+        }
+    }
+
+    /// Unmounts what an earlier engine left mounted for nobody. Blocks.
+    pub(super) fn release_volumes(&self) {
+        for volume in self.volumes.all() {
+            self.release_volume(&volume);
+        }
+    }
+
+    fn release_volume(&self, volume: &Volume) {
+        let name = volume.name();
+        let is_used = || {
+            let slots = self.slots.all();
+            slots.iter().any(|slot| {
+                let record = slot.record();
+                record.volumes().any(|used| used == name.as_str()) && self.is_active(slot)
+            })
+        };
+        if let Err(error) = volume.release(is_used) {
+            tracing::warn!(volume = %name, %error, "unmount a volume that nobody uses");
+        }
+    }
+
     /// Makes a volume, or gives the one of that name. Blocks.
     pub fn create_volume(&self, request: CreateRequest) -> Result<Arc<Volume>> {
         let (pin, created) = self.volumes.create(request)?;

@@ -77,6 +77,7 @@ impl Engine {
                 if let Some(action) = slot.take_after_exit() {
                     tell(action, &[]);
                 }
+                self.leave_volumes_later(&record);
                 if !requested {
                     self.restart_after(&slot, *code, Duration::from_millis(*ran_ms));
                 }
@@ -99,6 +100,7 @@ impl Engine {
             }
             ContainerEventKind::Removed => {
                 self.forget(&event.id);
+                self.leave_volumes_later(&record);
                 if record.host_config.auto_remove {
                     let engine = Arc::clone(self);
                     tokio::task::spawn_blocking(move || engine.remove_anonymous_volumes(&record));
@@ -123,6 +125,13 @@ impl Engine {
                 }
                 Some(_) => {}
             }
+        }
+    }
+
+    fn leave_volumes_later(self: &Arc<Self>, record: &Arc<Record>) {
+        if record.volumes().next().is_some() {
+            let (engine, record) = (Arc::clone(self), Arc::clone(record));
+            tokio::task::spawn_blocking(move || engine.leave_volumes(&record));
         }
     }
 

@@ -65,7 +65,7 @@ fn is_proc(destination: &str) -> bool {
 }
 
 /// Attaches a mount of the host; returns it where it is procfs.
-fn bind(root: &Root, at: &str, source: &OwnedFd) -> Result<Option<OwnedFd>, Failure> {
+pub(super) fn bind(root: &Root, at: &str, source: &OwnedFd) -> Result<Option<OwnedFd>, Failure> {
     if is_proc(at) {
         if !inside::is_procfs(source).tried(|| format!("look at the source of {at}"))? {
             return Err(Failure::other(

@@ -203,7 +203,7 @@ fn many_at_once_mount_a_volume_once() {
     let place = tempfile::tempdir().expect("temporary directory");
     let (root, host) = (place.path().join("volumes"), place.path().join("host"));
     let volumes = open(&root);
-    let volume = bound(&volumes, &host);
+    let volume = std::sync::Arc::clone(bound(&volumes, &host).volume());
     let threads = 8;
     for _ in 0..25 {
         let together = std::sync::Barrier::new(threads);
@@ -216,9 +216,18 @@ fn many_at_once_mount_a_volume_once() {
             }
         });
         assert_eq!(mounts_below(&root), 1);
-        volume.release().expect("unmounted");
+        volume.release(|| false).expect("unmounted");
         assert_eq!(mounts_below(&root), 0);
     }
+    // Not under somebody who uses it, or is about to.
+    let pin = volumes.enter("bound").expect("entered");
+    volume.release(|| false).expect("pinned");
+    assert_eq!(mounts_below(&root), 1);
+    drop(pin);
+    volume.release(|| true).expect("used");
+    assert_eq!(mounts_below(&root), 1);
+    volume.release(|| false).expect("unmounted");
+    assert_eq!(mounts_below(&root), 0);
 }
 
 #[test]
@@ -237,7 +246,7 @@ fn a_removed_volume_is_not_mounted_again() {
     assert_eq!(names(&host), ["file"], "not the volume's to remove");
     let error = volume.open().expect_err("removed");
     assert!(matches!(error, Error::NotFound { .. }), "{error}");
-    volume.release().expect("nothing to unmount");
+    volume.release(|| false).expect("nothing to unmount");
     assert_eq!(mounts_below(place.path()), 0);
 }
 
