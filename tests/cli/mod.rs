@@ -15,7 +15,10 @@ fn both_clients_say_the_same() {
     }
     let mut engine = own(Options::default());
     let version = engine.client_version();
-    let major = version.split('.').next().and_then(|n| n.parse::<u32>().ok());
+    let major = version
+        .split('.')
+        .next()
+        .and_then(|n| n.parse::<u32>().ok());
     if major.is_none_or(|major| major < CLIENT_MIN) {
         println!("SKIP: {test}: docker's client {version} is older than {CLIENT_MIN}");
         return;

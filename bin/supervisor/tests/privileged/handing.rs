@@ -90,7 +90,9 @@ fn a_client_that_is_held_gets_what_the_log_had_not() {
     }
     let mut container = talker();
     let log = container.setup.rootfs.path("container/log");
-    eventually("the first line is in the log", || read(&log).contains("one"));
+    eventually("the first line is in the log", || {
+        read(&log).contains("one")
+    });
     // The second is begun: whoever attaches now would not see its beginning.
     container.sh("true");
     let (client, _) = hold(&mut container, 3);

@@ -16,8 +16,8 @@ use crate::{Error, Result};
 
 use super::Engine;
 use super::create::checked_name;
-use super::volumes::VolumesInUse;
 use super::slots::Slot;
+use super::volumes::VolumesInUse;
 
 const SIGKILL: i32 = 9;
 /// How long a removal waits until what came before it was told.
