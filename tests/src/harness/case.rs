@@ -180,7 +180,7 @@ mod tests {
                 Line::Rest
             ]
         );
-        assert_eq!((step.code, step.within.as_secs(), step.line), (3, 9, 5));
+        assert_eq!((step.code, step.within.as_secs(), step.line), (3, 9, 6));
     }
 
     #[test]
