@@ -59,7 +59,8 @@ pub(crate) struct ReadingHalf {
 /// What a dropped body gives back.
 #[derive(Debug)]
 pub(crate) struct Returned {
-    pub(crate) half: ReadingHalf,
+    /// Absent while the rest of the body is read away.
+    pub(crate) half: Option<ReadingHalf>,
     /// The rest of the body, unless it was read to its end.
     pub(crate) rest: Option<Body>,
 }
@@ -294,7 +295,10 @@ impl Drop for Body {
             Left::Chunked(decoder) => decoder.is_done(),
         };
         let returned = if finished {
-            Returned { half, rest: None }
+            Returned {
+                half: Some(half),
+                rest: None,
+            }
         } else {
             // The rest is kept with its own position; the connection puts
             // the half back into it when it wants to discard.
@@ -310,7 +314,7 @@ impl Drop for Body {
                 stall_timeout: self.stall_timeout,
             };
             Returned {
-                half,
+                half: Some(half),
                 rest: Some(rest),
             }
         };
@@ -320,21 +324,45 @@ impl Drop for Body {
 }
 
 impl Returned {
-    /// Reads away the rest of the body: the half, when the connection can be
-    /// used again.
-    pub(crate) async fn discard(self, max: u64) -> Option<ReadingHalf> {
-        let Some(mut rest) = self.rest else {
-            return Some(self.half);
+    /// Reads away the rest of the body, up to `max` bytes: whether the
+    /// connection can be used again.
+    pub(crate) async fn discard(&mut self, max: u64) -> bool {
+        let Some(rest) = &mut self.rest else {
+            return true;
         };
-        let Source::Wire(wire) = &mut rest.source else {
-            return Some(self.half);
+        if let Source::Wire(wire) = &mut rest.source
+            && wire.half.is_none()
+        {
+            wire.half = self.half.take();
+        }
+        rest.discard(max).await
+    }
+
+    /// The half, for the next request.
+    pub(crate) fn into_half(mut self) -> Option<ReadingHalf> {
+        if self.half.is_some() {
+            return self.half;
+        }
+        match &mut self.rest.as_mut()?.source {
+            Source::Wire(wire) => wire.half.take(),
+            _ => None,
+        }
+    }
+
+    /// Reads and forgets whatever comes, up to `max` bytes or the end.
+    pub(crate) async fn linger(self, max: u64) {
+        let Some(mut half) = self.into_half() else {
+            return;
         };
-        wire.half = Some(self.half);
-        let usable = rest.discard(max).await;
-        let Source::Wire(wire) = &mut rest.source else {
-            return None;
-        };
-        wire.half.take().filter(|_| usable)
+        let mut left = max;
+        while left > 0 {
+            half.buffer.clear();
+            half.buffer.reserve(BODY_PIECE_BYTES);
+            match half.socket.read_buf(&mut half.buffer).await {
+                Ok(count) if count > 0 => left = left.saturating_sub(count as u64),
+                _ => return,
+            }
+        }
     }
 }
 

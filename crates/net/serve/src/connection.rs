@@ -29,6 +29,8 @@ const REFUSED_TYPE: &str = "text/plain; charset=utf-8";
 
 /// Time that the rest of an unread body gets to arrive.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes of a refused body that are read away before its connection is closed.
+const LINGER_BYTES: u64 = 256 << 20;
 
 /// Why a connection ends. None is an error of the server.
 enum End {
@@ -138,11 +140,13 @@ impl Connection<'_> {
             socket: write,
             limits,
         };
-        let returned = match response.body {
+        let mut returned = match response.body {
             ResponseBody::TakeOver(taker) => {
                 writer.all(&out).await?;
                 let returned = returned.await.map_err(|_| End::Closed)?;
-                if let Some(taken) = reunite(returned.half, writer.socket) {
+                if let Some(half) = returned.half
+                    && let Some(taken) = reunite(half, writer.socket)
+                {
                     taker(taken).await;
                 }
                 return Err(End::Closed);
@@ -173,10 +177,13 @@ impl Connection<'_> {
             }
         };
         if !keep_alive {
-            return close(writer.socket, returned, limits).await;
+            return close(writer.socket, returned).await;
         }
-        let discarded = timeout(DISCARD_TIMEOUT, returned.discard(limits.discard_bytes));
-        let half = discarded.await.ok().flatten().ok_or(End::Closed)?;
+        let discarded = timeout(DISCARD_TIMEOUT, returned.discard(limits.discard_bytes)).await;
+        if discarded != Ok(true) {
+            return close(writer.socket, returned).await;
+        }
+        let half = returned.into_half().ok_or(End::Closed)?;
         Ok(Connection {
             half,
             write: writer.socket,
@@ -338,15 +345,12 @@ fn reunite(half: ReadingHalf, write: OwnedWriteHalf) -> Option<TakenConnection> 
 }
 
 /// Closes so that the client gets the response: what it still sends is read
-/// for a moment, else the kernel would drop what it has not read yet.
-async fn close<'a>(
-    mut write: OwnedWriteHalf,
-    returned: Returned,
-    limits: &Limits,
-) -> Result<Connection<'a>, End> {
+/// for a moment. A client that writes into a closed connection takes that for
+/// the outcome and may never look at the response.
+async fn close<'a>(mut write: OwnedWriteHalf, returned: Returned) -> Result<Connection<'a>, End> {
     let _ = write.shutdown().await;
     if returned.rest.is_some() {
-        let _ = timeout(DISCARD_TIMEOUT, returned.discard(limits.discard_bytes)).await;
+        let _ = timeout(DISCARD_TIMEOUT, returned.linger(LINGER_BYTES)).await;
     }
     Err(End::Closed)
 }
@@ -445,7 +449,7 @@ impl Writer<'_> {
 /// Whether the client is still there: false at its end, true when it sent
 /// something more.
 async fn watch(returned: Option<&mut Returned>) -> bool {
-    let Some(Returned { half, .. }) = returned else {
+    let Some(half) = returned.and_then(|returned| returned.half.as_mut()) else {
         return std::future::pending().await;
     };
     if !half.buffer.is_empty() {

@@ -355,6 +355,30 @@ async fn an_unread_body_is_never_taken_for_a_request() {
 }
 
 #[tokio::test]
+async fn a_client_whose_upload_is_refused_can_send_all_of_it_and_read_why() {
+    for body in ["Content-Length: 8000000", "Transfer-Encoding: chunked"] {
+        let (mut client, server) = UnixStream::pair().expect("a pair");
+        let (_ask, asked) = shutdown();
+        let (service, _noticed) = example();
+        let served = tokio::spawn(serve_connection(server, service, limits(), asked));
+        let head = format!("POST /ignore HTTP/1.1\r\nHost: d\r\n{body}\r\n\r\n");
+        client.write_all(head.as_bytes()).await.expect("the head");
+        let piece = format!("3e8\r\n{}\r\n", "x".repeat(1000));
+        for _ in 0..4000 {
+            client.write_all(piece.as_bytes()).await.expect("the body");
+        }
+        client.shutdown().await.expect("its end");
+        let mut answer = String::new();
+        client
+            .read_to_string(&mut answer)
+            .await
+            .expect("the answer");
+        assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+        served.await.expect("it ends");
+    }
+}
+
+#[tokio::test]
 async fn hostile_heads_are_refused_and_closed() {
     let status = async |request: &[u8]| {
         let answer = talk(&[request]).await;

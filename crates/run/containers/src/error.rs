@@ -109,7 +109,9 @@ pub enum Error {
     #[error("set limits")]
     Cgroup(#[from] carrack_cgroup::Error),
     /// A port, in the words of Docker's daemon.
-    #[error("driver failed programming external connectivity on endpoint {name} ({id})")]
+    #[error(
+        "failed to set up container networking: driver failed programming external connectivity on endpoint {name} ({id})"
+    )]
     Publish {
         /// The container's name.
         name: String,
@@ -210,7 +212,7 @@ impl Error {
     /// container or exec from starting: 125, 126 or 127.
     pub fn exit_code(&self) -> i32 {
         match self {
-            Self::Start(failure) | Self::Exec(failure) => failure.exit_code,
+            Self::Start(failure) | Self::Exec(failure) => exit_code(failure),
             _ => 125,
         }
     }
@@ -233,6 +235,17 @@ impl Error {
             path: path.display().to_string(),
             source,
         }
+    }
+}
+
+/// Docker goes by the kernel's answer wherever it came up: also a working
+/// directory that is missing counts as "not found".
+pub(crate) fn exit_code(failure: &Failure) -> i32 {
+    match (failure.exit_code, failure.errno) {
+        (code @ (126 | 127), _) => code,
+        (_, libc::EACCES) => 126,
+        (_, libc::ENOENT | libc::ENOTDIR) => 127,
+        (code, _) => code,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::entry::{Entry, Run};
 use crate::record::RunRecord;
 use carrack_telemetry::PathTrace;
 
-use crate::{ContainerEventKind, Containers, Phase, answer, attach, hold, rejoin, start};
+use crate::{ContainerEventKind, Containers, Phase, answer, attach, error, hold, rejoin, start};
 
 /// How long a supervisor may take to unmount the root after its release.
 const UNMOUNT_BOUND: Duration = Duration::from_secs(60);
@@ -90,7 +90,7 @@ fn exec_started(entry: &Entry, exec: &str, outcome: Result<u32, Failure>) {
             found.state.running = true;
             found.state.pid = *pid;
         }
-        Err(failure) => found.state.exit_code = Some(failure.exit_code),
+        Err(failure) => found.state.exit_code = Some(error::exit_code(failure)),
     }
     if let Some(tell) = found.starting.take() {
         // The client may be gone; the exec runs all the same.

@@ -42,6 +42,24 @@ pub enum Error {
     /// A name outside the grammar.
     #[error("Invalid container name ({0}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
     InvalidName(String),
+    /// The source of a bind was missing and could not be made.
+    #[error("error while creating mount source path '{path}': mkdir {path}: {source}")]
+    MakeSource {
+        /// On the host.
+        path: String,
+        /// The kernel's answer.
+        source: std::io::Error,
+    },
+    /// What is mounted later below a bind's source would not be passed on.
+    #[error("path {path} is mounted on {mounted} but it is not a {lacks} mount")]
+    Propagation {
+        /// The source.
+        path: String,
+        /// Where its mount is.
+        mounted: String,
+        /// What that would have to be.
+        lacks: &'static str,
+    },
     /// A container that runs cannot be removed.
     #[error("container is {0}: stop the container before removing or force remove")]
     StillActive(&'static str),
@@ -201,7 +219,11 @@ impl Error {
             Self::Images(error) => error.kind(),
             Self::Volumes(error) => error.kind(),
             // Docker's clients get 500 for a restart, whatever it was.
-            Self::Restart { .. } | Self::Record(_) | Self::Internal(_) => ErrorKind::Internal,
+            Self::Restart { .. }
+            | Self::Record(_)
+            | Self::MakeSource { .. }
+            | Self::Propagation { .. }
+            | Self::Internal(_) => ErrorKind::Internal,
         }
     }
 

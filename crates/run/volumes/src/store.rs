@@ -139,22 +139,23 @@ impl Volumes {
     /// [`Error`] for a wrong name, driver or option; [`Error::Io`].
     pub fn create(&self, request: CreateRequest) -> Result<(Pin, Created)> {
         let given = request.name.filter(|name| !name.is_empty());
-        let label = given.clone().unwrap_or_default();
+        let anonymous = given.is_none().then(VolumeName::anonymous);
         if let Some(driver) = request.driver.filter(|driver| !driver.is_empty())
             && driver != DRIVER
         {
+            let random = || anonymous.as_ref().map(ToString::to_string);
             return Err(Error::Driver {
-                name: label,
+                name: given.clone().or_else(random).unwrap_or_default(),
                 driver,
             });
         }
         let mut labels = request.labels;
-        let name = match &given {
-            Some(name) => VolumeName::parse(name)?,
-            None => {
+        let name = match (anonymous, &given) {
+            (Some(random), _) => {
                 labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
-                VolumeName::anonymous()
+                random
             }
+            (None, name) => VolumeName::parse(name.as_deref().unwrap_or_default())?,
         };
         DriverOptions::parse(name.as_str(), &request.options)?;
 

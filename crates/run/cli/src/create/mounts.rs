@@ -63,11 +63,28 @@ fn volume(text: &str, folder: &Path) -> Result<Volume, String> {
             "invalid spec: {text}: empty section between colons"
         ));
     }
+    if sections(text) > 3 {
+        return Err(format!("invalid spec: {text}: too many colons"));
+    }
     let (source, rest) = text.split_once(':').unwrap_or((text, ""));
     if source.starts_with('.') {
         return Ok(Volume::Bind(format!("{}:{rest}", absolute(source, folder))));
     }
     Ok(Volume::Bind(text.to_owned()))
+}
+
+/// Sections between colons as Docker's client counts them: one letter is a
+/// drive of Windows and belongs to what follows.
+fn sections(text: &str) -> usize {
+    let mut parts = text.split(':');
+    let mut count = 0;
+    while let Some(part) = parts.next() {
+        count += 1;
+        if part.len() == 1 && part.as_bytes()[0].is_ascii_alphabetic() {
+            let _belongs_to_it = parts.next();
+        }
+    }
+    count
 }
 
 /// A relative path made absolute and clean, as Go's `filepath.Abs` does.

@@ -395,11 +395,14 @@ fn local_source(path: &str, follow: bool) -> Result<(Source, String), Failure> {
     } else {
         std::fs::symlink_metadata(path).map_err(failed)?
     };
-    if follow && metadata.is_symlink() {
-        let real = std::fs::canonicalize(path).map_err(failed)?;
+    // A trailing slash asks for what a link points to as `-L` does.
+    let named = path.trim_end_matches('/');
+    let is_link = || std::fs::symlink_metadata(named).is_ok_and(|m| m.is_symlink());
+    if (follow || named.len() < path.len()) && is_link() {
+        let real = std::fs::canonicalize(named).map_err(failed)?;
         let is_directory = real.is_dir();
         let real = real.to_string_lossy().into_owned();
-        let (own, link) = (split(&real).1, split(path).1);
+        let (own, link) = (split(&real).1, split(named).1);
         let renamed = (own != link).then_some(link);
         return Ok((
             Source {

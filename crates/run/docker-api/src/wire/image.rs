@@ -189,6 +189,10 @@ fn graph_driver(inspection: &Inspection, root: &Path) -> Value {
         if !paths.is_empty() {
             data.insert("LowerDir".to_owned(), json!(paths.join(":")));
         }
+        // Docker's own names beside a layer; nothing is mounted for an image.
+        let beside = |name: &str| json!(Path::new(&upper).with_file_name(name));
+        data.insert("MergedDir".to_owned(), beside("merged"));
+        data.insert("WorkDir".to_owned(), beside("work"));
         data.insert("UpperDir".to_owned(), json!(upper));
     }
     json!({"Data": data, "Name": "overlay2"})

@@ -52,6 +52,7 @@ pub(crate) fn container(
         "GraphDriver": {
             "Data": {
                 "LowerDir": lower_directories(engine, container),
+                "MergedDir": merged(container),
                 "UpperDir": file("upper"),
                 "WorkDir": file("work"),
             },
@@ -121,4 +122,15 @@ fn lower_directories(engine: &Engine, container: &Container) -> String {
         .rev()
         .map(|chain| snapshots.layer_path(chain).display().to_string());
     paths.collect::<Vec<_>>().join(":")
+}
+
+/// Where the whole root is seen on the host: through the first process, as it
+/// is mounted nowhere else. Of one that does not run a path that is not there,
+/// as Docker's.
+fn merged(container: &Container) -> String {
+    let view = &container.view;
+    match view.state.pid {
+        0 => view.directory.join("merged").display().to_string(),
+        pid => format!("/proc/{pid}/root"),
+    }
 }

@@ -8,7 +8,7 @@ use carrack_oci::ErrorKind;
 
 use crate::config::HostConfig;
 use crate::events::Subject;
-use crate::mounts::{MountPoint, PointKind};
+use crate::mounts::{MountPoint, PointKind, propagation};
 use crate::record::Record;
 use crate::restart::Policy;
 use crate::signals;
@@ -56,13 +56,38 @@ impl Engine {
     /// Starts without forgetting about restarts.
     pub(super) async fn start_slot(self: &Arc<Self>, slot: &Arc<Slot>) -> Result<()> {
         let record = slot.record();
-        if let Some(image) = self.image_to_unpack(&record) {
+        let started = self.try_start(slot, &record).await;
+        // One that was not even tried did not end.
+        let untried = |error: &Error| {
+            matches!(
+                error,
+                Error::NotModified(_)
+                    | Error::Containers(
+                        carrack_containers::Error::StartPaused
+                            | carrack_containers::Error::Removing(_)
+                    )
+            )
+        };
+        if record.host_config.auto_remove && started.as_ref().is_err_and(|error| !untried(error)) {
+            // A container that could not start ended.
+            let options = RemoveOptions {
+                force: true,
+                volumes: true,
+                link: false,
+            };
+            let _gone_already = self.remove_slot(slot, options).await;
+        }
+        started
+    }
+
+    async fn try_start(self: &Arc<Self>, slot: &Arc<Slot>, record: &Arc<Record>) -> Result<()> {
+        if let Some(image) = self.image_to_unpack(record) {
             let images = self.images.clone();
             tokio::task::spawn_blocking(move || images.ensure_unpacked(&image)).await??;
         }
-        let _in_use = if needs_preparation(&record) {
+        let _in_use = if needs_preparation(record) {
             let engine = Arc::clone(self);
-            let record = Arc::clone(&record);
+            let record = Arc::clone(record);
             tokio::task::spawn_blocking(move || engine.prepare_mounts(&record)).await??
         } else {
             VolumesInUse::default()
@@ -72,27 +97,7 @@ impl Engine {
             Err(error) if error.kind() == ErrorKind::NotModified => {
                 Err(Error::NotModified("started"))
             }
-            // It was not tried, so that it did not end.
-            Err(
-                error @ (carrack_containers::Error::StartPaused
-                | carrack_containers::Error::Removing(_)),
-            ) => Err(error.into()),
-            Err(error) => {
-                if record.host_config.auto_remove {
-                    // A container that could not start ended.
-                    let _gone_already = self
-                        .remove_slot(
-                            slot,
-                            RemoveOptions {
-                                force: true,
-                                volumes: true,
-                                link: false,
-                            },
-                        )
-                        .await;
-                }
-                Err(error.into())
-            }
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -105,11 +110,14 @@ impl Engine {
             if let Err(error) = made
                 && !exists
             {
-                return Err(Error::Internal(format!(
-                    "error while creating mount source path '{}': mkdir: {error}",
-                    point.source
-                )));
+                return Err(Error::MakeSource {
+                    path: point.source.clone(),
+                    source: error,
+                });
             }
+        }
+        for point in &record.mounts {
+            propagation::check(point)?;
         }
         self.enter_volumes(record)
     }
@@ -438,7 +446,7 @@ impl Engine {
 /// Whether a start has to look at mounts first: not for most containers.
 fn needs_preparation(record: &Record) -> bool {
     record.mounts.iter().any(|point| match point.kind {
-        PointKind::Bind => point.create_source,
+        PointKind::Bind => point.create_source || propagation::needs_source(point),
         PointKind::Volume => true,
         PointKind::Tmpfs => false,
     })

@@ -7,6 +7,7 @@
 mod parse;
 mod plan;
 mod point;
+pub(crate) mod propagation;
 mod tmpfs;
 
 pub(crate) use parse::clean;

@@ -193,7 +193,7 @@ pub fn translate(request: Request<'_>, around: &Surroundings<'_>) -> Result<NewC
         }),
         hostname: own_uts.then_some(hostname),
         domainname: domainname.filter(|_| own_uts),
-        mounts: mounts::mounts(request.mounts, host),
+        mounts: mounts::mounts(request.mounts, host, &security),
         annotations: host.annotations.clone().unwrap_or_default(),
         linux: Some(Linux {
             sysctl: sysctls(host, &namespaces),

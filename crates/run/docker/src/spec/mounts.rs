@@ -6,6 +6,7 @@ use carrack_oci::runtime::Mount;
 
 use crate::config::HostConfig;
 use crate::mounts::{MountPoint, PointKind};
+use crate::validate::SecurityOptions;
 
 /// destination, type, source, options.
 const DEFAULT: [(&str, &str, &str, &str); 6] = [
@@ -34,7 +35,11 @@ const DEFAULT: [(&str, &str, &str, &str); 6] = [
 
 /// All mounts, in order. A default one gives way to a mount of the
 /// container's at the same place.
-pub(super) fn mounts(points: &[MountPoint], host: &HostConfig) -> Vec<Mount> {
+pub(super) fn mounts(
+    points: &[MountPoint],
+    host: &HostConfig,
+    security: &SecurityOptions,
+) -> Vec<Mount> {
     let is_taken = |destination: &str| {
         points.iter().any(|point| {
             point.destination == destination
@@ -49,7 +54,7 @@ pub(super) fn mounts(points: &[MountPoint], host: &HostConfig) -> Vec<Mount> {
         .map(|(destination, kind, source, options)| {
             let read_only_goes = match *destination {
                 "/sys" => writable_system,
-                "/sys/fs/cgroup" => host.privileged,
+                "/sys/fs/cgroup" => security.writable_cgroups.unwrap_or(host.privileged),
                 _ => false,
             };
             Mount {

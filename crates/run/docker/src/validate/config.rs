@@ -14,10 +14,7 @@ const HEALTH_MIN_NS: i64 = 1_000_000;
 pub(crate) const HEALTH_WARNING: &str =
     "Health checks are not supported yet: the check is kept in the configuration and not run.";
 
-pub(super) fn check_config(
-    config: &ContainerConfig,
-    warnings: &mut Vec<String>,
-) -> Result<(), Invalid> {
+pub(super) fn check_config(config: &ContainerConfig) -> Result<(), Invalid> {
     if config.hostname.len() > HOSTNAME_BYTES_MAX {
         return Err(Invalid::rule(format!(
             "hostname {:?} is too long (maximum {HOSTNAME_BYTES_MAX} bytes)",
@@ -45,7 +42,7 @@ pub(super) fn check_config(
     }
     no_nuls(config)?;
     match &config.healthcheck {
-        Some(check) => check_health(check, warnings),
+        Some(check) => check_health(check),
         None => Ok(()),
     }
 }
@@ -68,7 +65,7 @@ fn no_nuls(config: &ContainerConfig) -> Result<(), Invalid> {
     Ok(())
 }
 
-fn check_health(check: &Healthcheck, warnings: &mut Vec<String>) -> Result<(), Invalid> {
+fn check_health(check: &Healthcheck) -> Result<(), Invalid> {
     let durations = [
         ("Interval", check.interval),
         ("Timeout", check.timeout),
@@ -86,7 +83,7 @@ fn check_health(check: &Healthcheck, warnings: &mut Vec<String>) -> Result<(), I
         return Err(Invalid::rule("Retries in Healthcheck cannot be negative"));
     }
     if check.test.as_ref().is_some_and(|test| is_run(test)) {
-        warnings.push(HEALTH_WARNING.to_owned());
+        return Err(Invalid::NotYet("health"));
     }
     Ok(())
 }
@@ -281,7 +278,7 @@ mod tests {
     fn rules() {
         let check = |config: serde_json::Value, sentence: &str| {
             let config = from_json(config).expect("config");
-            let refused = check_config(&config, &mut Vec::new());
+            let refused = check_config(&config);
             assert_eq!(refused.expect_err(sentence).to_string(), sentence);
         };
         check(
@@ -309,14 +306,11 @@ mod tests {
     }
 
     #[test]
-    fn a_health_check_is_kept_and_warned_of() {
+    fn a_health_check_that_is_asked_for_is_refused() {
         let config = from_json(json!({"Healthcheck": {"Test": ["CMD", "x"]}})).expect("config");
-        let mut warnings = Vec::new();
-        check_config(&config, &mut warnings).expect("ok");
-        assert_eq!(warnings, [HEALTH_WARNING]);
+        let refused = check_config(&config);
+        assert_eq!(refused, Err(Invalid::NotYet("health")));
         let none = from_json(json!({"Healthcheck": {"Test": ["NONE"]}})).expect("config");
-        let mut warnings = Vec::new();
-        check_config(&none, &mut warnings).expect("ok");
-        assert!(warnings.is_empty());
+        check_config(&none).expect("ok");
     }
 }

@@ -68,7 +68,7 @@ pub fn check_request(
 ) -> Result<Vec<String>, Invalid> {
     let mut warnings = Vec::new();
     host_config::check_network_mode(request)?;
-    config::check_config(&request.config, &mut warnings)?;
+    config::check_config(&request.config)?;
     host_config::check_host_config(&request.host_config, host, &mut warnings)?;
     check_resources(
         &mut request.host_config.resources,

@@ -14,6 +14,9 @@ pub struct SecurityOptions {
     pub seccomp: Seccomp,
     /// `systempaths=unconfined`: nothing masked, nothing read-only.
     pub all_system_paths: bool,
+    /// Whether control groups can be changed inside; as privileged says if it
+    /// was not asked for.
+    pub writable_cgroups: Option<bool>,
 }
 
 /// Which system call filter.
@@ -52,6 +55,10 @@ pub fn security_options(host: &HostConfig) -> Result<SecurityOptions, Invalid> {
                 options.no_new_privileges = true;
                 continue;
             }
+            "writable-cgroups" => {
+                options.writable_cgroups = Some(true);
+                continue;
+            }
             "disable" => continue,
             _ => {}
         }
@@ -77,6 +84,10 @@ pub fn security_options(host: &HostConfig) -> Result<SecurityOptions, Invalid> {
             }
             ("no-new-privileges", value) => {
                 options.no_new_privileges = crate::go::parse_bool(value).ok_or_else(unknown)?;
+            }
+            ("writable-cgroups", value) => {
+                let writable = crate::go::parse_bool(value).ok_or_else(unknown)?;
+                options.writable_cgroups = Some(writable);
             }
             ("systempaths", "unconfined") => options.all_system_paths = true,
             _ => return Err(unknown()),
@@ -105,9 +116,14 @@ mod tests {
             "label=disable",
             "apparmor=foo",
             "systempaths=unconfined",
+            "writable-cgroups=false",
         ])
         .expect("good");
         assert!(all.no_new_privileges && all.all_system_paths);
+        assert_eq!(all.writable_cgroups, Some(false));
+        let short = parsed(&["writable-cgroups"]).expect("good");
+        assert_eq!(short.writable_cgroups, Some(true));
+        assert!(parsed(&["writable-cgroups=maybe"]).is_err());
         assert_eq!(all.seccomp, Seccomp::Unconfined);
         let profile = parsed(&[r#"seccomp={"defaultAction":"SCMP_ACT_ALLOW"}"#]).expect("good");
         assert!(matches!(profile.seccomp, Seccomp::Profile(_)));
