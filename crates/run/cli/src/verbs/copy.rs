@@ -314,6 +314,9 @@ fn to_container(
     path: &str,
     quiet: bool,
 ) -> Outcome {
+    if path.is_empty() {
+        return Err(Failure::new("no such directory"));
+    }
     let archive = format!("/containers/{}/archive", segment(name));
     let mut destination = Destination {
         path: path.to_owned(),
@@ -399,7 +402,11 @@ fn local_source(path: &str, follow: bool) -> Result<(Source, String), Failure> {
     let named = path.trim_end_matches('/');
     let is_link = || std::fs::symlink_metadata(named).is_ok_and(|m| m.is_symlink());
     if (follow || named.len() < path.len()) && is_link() {
-        let real = std::fs::canonicalize(named).map_err(failed)?;
+        let real = std::fs::canonicalize(named).map_err(|error| {
+            let target = std::fs::read_link(named).unwrap_or_default();
+            let target = resolve_link(named, &target.to_string_lossy());
+            Failure::new(format!("lstat {target}: {}", go_reason(&error)))
+        })?;
         let is_directory = real.is_dir();
         let real = real.to_string_lossy().into_owned();
         let (own, link) = (split(&real).1, split(named).1);

@@ -22,7 +22,9 @@ pub(crate) fn container(
         .split_first()
         .map_or(("", words), |(first, rest)| (first.as_str(), rest));
     let file = |name: &str| view.directory.join(name).display().to_string();
-    let has_log = view.new.log != carrack_containers::LogPolicy::None;
+    // Files of the driver `local` are nobody's to read, in Docker's eyes.
+    let has_log = view.new.log != carrack_containers::LogPolicy::None
+        && record.host_config.log_config.driver != "local";
     let log_path = if has_log {
         view.log_path.display().to_string()
     } else {
