@@ -11,11 +11,29 @@ mod root_lock;
 
 use std::process::ExitCode;
 
+/// The supervisor's program: parent of a container, and its maker for runc's
+/// command line.
+pub(crate) static SUPERVISOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/supervisor"));
+
+/// The name by which this program is runc, for drivers that take one path.
+const RUNTIME_NAME: &str = "carrack-runtime";
+
 /// A server that could not be set up or that failed.
 const SERVER_FAILED: u8 = 1;
 
 pub(crate) fn main() -> ExitCode {
-    let mut args = std::env::args_os().skip(1).peekable();
+    let mut args = std::env::args_os().peekable();
+    let name = args.next();
+    let is_runtime = name.is_some_and(|name| {
+        let path = std::path::Path::new(&name);
+        path.file_name().is_some_and(|name| name == RUNTIME_NAME)
+    });
+    if is_runtime || args.next_if(|word| word == "runtime").is_some() {
+        let programs = carrack_runtime_cli::Programs {
+            supervisor: SUPERVISOR,
+        };
+        return carrack_runtime_cli::run(args, programs);
+    }
     if args.peek().is_some_and(|word| word == "daemon") {
         return serve(daemon::run());
     }

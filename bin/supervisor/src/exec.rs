@@ -99,7 +99,7 @@ fn enter(
     }
 }
 
-fn join_all(joining: &Joining<'_>) -> Result<(), Failure> {
+pub(crate) fn join_all(joining: &Joining<'_>) -> Result<(), Failure> {
     // The bits are those of clone(2).
     let bits = u32::try_from(joining.own).unwrap_or(0);
     let kinds = ThreadNameSpaceType::from_bits_truncate(bits);

@@ -20,14 +20,16 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
-use crate::park::Parking;
+use crate::alone;
+use crate::park::{Company, Parking};
 
 /// From the supervisor to its init.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
     /// The user namespace has its maps.
     Mapped,
-    /// Become a container. Descriptors: the plan's.
+    /// Become a container. Descriptors: the plan's; before them, for an init
+    /// that its maker leaves, a listening socket to wait for the start on.
     Become(Box<Plan>),
 }
 
@@ -48,6 +50,8 @@ pub(crate) enum Word {
     Console,
     /// The exec's process id on the host.
     Pid(i32),
+    /// The container is made and waits for its start.
+    Created,
     /// It failed; the process ends.
     Failed(Failure),
 }
@@ -162,9 +166,14 @@ pub(crate) fn keep_only(channel: &UnixStream, streams: &StandardStreams) -> io::
     rustix::stdio::dup2_stdin(&streams.stdin)?;
     rustix::stdio::dup2_stdout(&streams.stdout)?;
     rustix::stdio::dup2_stderr(&streams.stderr)?;
+    close_all_but(channel, 3)
+}
+
+/// Closes what is open from `first` up but the channel.
+pub(crate) fn close_all_but(channel: &UnixStream, first: u32) -> io::Result<()> {
     let kept = u32::try_from(channel.as_raw_fd()).unwrap_or(u32::MAX);
-    if kept > 3 {
-        descriptors::close_between(3, kept - 1)?;
+    if kept > first {
+        descriptors::close_between(first, kept - 1)?;
     }
     descriptors::close_from(kept + 1, Closing::Now)
 }
@@ -173,11 +182,15 @@ pub(crate) fn keep_only(channel: &UnixStream, streams: &StandardStreams) -> io::
 pub(crate) fn wait_parked(
     parking: &Parking<'_>,
     channel: &UnixStream,
-    streams: &StandardStreams,
+    streams: Option<&StandardStreams>,
 ) -> Failure {
     let parked = attach_self(parking.attach).and_then(|()| {
-        keep_only(channel, streams)
-            .map_err(|error| io_failure("close the supervisor's descriptors", &error))?;
+        match (parking.company, streams) {
+            (Company::Alone { preserved }, _) => close_all_but(channel, 3 + preserved),
+            (Company::Supervised, Some(streams)) => keep_only(channel, streams),
+            (Company::Supervised, None) => Err(io::ErrorKind::InvalidInput.into()),
+        }
+        .map_err(|error| io_failure("close the supervisor's descriptors", &error))?;
         become_container(parking, channel)
     });
     match parked {
@@ -201,20 +214,34 @@ fn become_container(
     if in_user_namespace || parking.prepare.joined.contains(&NEWUSER) {
         become_root_inside()?;
     }
-    // After the change of identity, which clears it. A supervisor that is gone
-    // by now shows as the end of the channel.
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|errno| failure("set the parent's death signal", errno.raw_os_error()))?;
+    if matches!(parking.company, Company::Alone { .. }) && parking.makes_network() {
+        // A supervised one is given its devices by the daemon.
+        carrack_sys::loopback::set_up().map_err(|error| io_failure("bring up lo", &error))?;
+    }
+    if parking.company == Company::Supervised {
+        // After the change of identity, which clears it. A supervisor that is
+        // gone by now shows as the end of the channel.
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+            .map_err(|errno| failure("set the parent's death signal", errno.raw_os_error()))?;
+    }
     let ahead = apply::park()?;
     say(channel, &Word::Parked)?;
-    let (plan, descriptors) = loop {
+    let (plan, mut descriptors) = loop {
         let received = receive::<Order>(channel, &mut reader)?;
         if let Order::Become(plan) = received.message {
             break (plan, received.descriptors);
         }
     };
-    let mut report = ChannelReport(channel);
-    Err(apply::run_container(ahead, &plan, descriptors, &mut report))
+    if parking.company == Company::Supervised {
+        let mut report = ChannelReport(channel);
+        return Err(apply::run_container(ahead, &plan, descriptors, &mut report));
+    }
+    if descriptors.is_empty() {
+        return Err(Failure::other("no socket came to wait on"));
+    }
+    let mut report = alone::AloneReport::of_init(channel, descriptors.remove(0));
+    let failure = apply::run_container(ahead, &plan, descriptors, &mut report);
+    Err(report.failed(failure))
 }
 
 /// Takes the ids that the maps call root.

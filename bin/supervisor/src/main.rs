@@ -7,8 +7,12 @@
 //! on request, and from then on owns what must not depend on the daemon:
 //! standard streams, the log, attached and waiting clients, loopback relays
 //! and the exit code. It reads nothing of the container's files.
+//!
+//! Started with the arguments `make N`, it makes one container, or adds one
+//! program to one, for runc's command line, and ends: see [`maker`].
 #![forbid(unsafe_code)]
 
+mod alone;
 mod clients;
 mod console;
 mod control;
@@ -17,6 +21,7 @@ mod exec;
 mod init;
 mod log;
 mod log_line;
+mod maker;
 mod park;
 mod powers;
 mod relay;
@@ -28,6 +33,11 @@ mod waiters;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some("make") {
+        let preserved = arguments.next().and_then(|number| number.parse().ok());
+        return maker::run(preserved.unwrap_or(0));
+    }
     match supervisor::Supervisor::start() {
         Ok(mut supervisor) => supervisor.run(),
         Err(error) => {

@@ -27,6 +27,21 @@ pub(crate) struct Parking<'a> {
     pub(crate) attach: &'a [OwnedFd],
     /// A cgroup v2 directory that it is born in.
     pub(crate) born_in: Option<BorrowedFd<'a>>,
+    /// Who stays with it.
+    pub(crate) company: Company,
+}
+
+/// Whether an init keeps its maker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Company {
+    /// The supervisor stays: it has the streams, and its death is the init's.
+    Supervised,
+    /// Its maker ends; it has the maker's streams and the descriptors from 3 on
+    /// that were meant for the program.
+    Alone {
+        /// How many.
+        preserved: u32,
+    },
 }
 
 impl Parking<'_> {
@@ -40,18 +55,30 @@ impl Parking<'_> {
             .fold(self.prepare.namespaces.made, |own, (bit, _)| own | bit)
     }
 
+    /// Whether the network namespace is new.
+    pub(crate) fn makes_network(&self) -> bool {
+        self.prepare.namespaces.made & libc::CLONE_NEWNET as u64 != 0
+    }
+
     /// Makes the namespaces and parks an init in them.
     pub(crate) fn park(&self) -> Result<Init, Failure> {
         self.check_mounts()?;
         let made = |error: &io::Error| io_failure("make the namespaces", error);
         let (ours, theirs) = UnixStream::pair().map_err(|e| made(&e))?;
-        let (streams, pipes) = init::pipes().map_err(|e| made(&e))?;
+        let (streams, pipes) = match self.company {
+            Company::Supervised => {
+                let (streams, pipes) = init::pipes().map_err(|e| made(&e))?;
+                (Some(streams), Some(pipes))
+            }
+            Company::Alone { .. } => (None, None),
+        };
+        let streams = streams.as_ref();
         let direct = self.prepare.joined.is_empty() && self.prepare.namespaces.made & NEWTIME == 0;
         let forked = if direct {
-            self.fork_init(&theirs, &streams, 0, self.born_in)
+            self.fork_init(&theirs, streams, 0, self.born_in)
                 .map_err(|e| made(&e))?
         } else {
-            let pid = self.fork_between(&ours, &theirs, &streams)?;
+            let pid = self.fork_between(&ours, &theirs, streams)?;
             let pidfd = Pid::from_raw(pid)
                 .ok_or(rustix::io::Errno::SRCH)
                 .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()))
@@ -59,7 +86,7 @@ impl Parking<'_> {
             (pid, pidfd)
         };
         let (pid, pidfd) = forked;
-        drop((theirs, streams));
+        drop(theirs);
         if self.prepare.namespaces.made & NEWUSER != 0 {
             init::write_maps(pid, self.prepare).map_err(|e| io_failure("write the id maps", &e))?;
             carrack_supervision::send(&ours, &Order::Mapped, &[])
@@ -69,7 +96,7 @@ impl Parking<'_> {
             pid,
             pidfd,
             channel: ours,
-            pipes: Some(pipes),
+            pipes,
         })
     }
 
@@ -99,7 +126,7 @@ impl Parking<'_> {
     fn fork_init(
         &self,
         channel: &UnixStream,
-        streams: &StandardStreams,
+        streams: Option<&StandardStreams>,
         flags: u64,
         into_cgroup: Option<BorrowedFd<'_>>,
     ) -> io::Result<(i32, OwnedFd)> {
@@ -123,7 +150,7 @@ impl Parking<'_> {
         &self,
         ours: &UnixStream,
         theirs: &UnixStream,
-        streams: &StandardStreams,
+        streams: Option<&StandardStreams>,
     ) -> Result<i32, Failure> {
         let action = |error: &io::Error| io_failure("fork to join namespaces", error);
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)

@@ -103,7 +103,7 @@ impl Supervisor {
                 }
                 Word::Console => master = received.descriptors.into_iter().next(),
                 Word::Failed(failure) => exec.failed = Some(failure),
-                Word::Parked => {}
+                Word::Parked | Word::Created => {}
             }
         }
         let target = Target::Exec(id.to_owned());

@@ -12,7 +12,7 @@ use super::{FLUSH_IDLE_BOUND, Phase, Supervisor, now_ns};
 use crate::event_loop::{Interest, Role};
 use crate::init::{self, Init, OrderToSend, PipeEnds, Word};
 use crate::log::Log;
-use crate::park::Parking;
+use crate::park::{Company, Parking};
 use crate::powers;
 use crate::streams::ProgramStreams;
 
@@ -37,6 +37,7 @@ impl Supervisor {
             joined: &descriptors,
             attach: &self.attach_files,
             born_in: self.born_in.as_ref().map(AsFd::as_fd),
+            company: Company::Supervised,
         };
         self.own = parking.own();
         let parked = parking.park().and_then(|init| {
@@ -101,7 +102,7 @@ impl Supervisor {
                     }
                 }
                 Word::Failed(failure) => self.failed = Some(failure),
-                Word::Pid(_) => {}
+                Word::Pid(_) | Word::Created => {}
             }
         }
         if over {

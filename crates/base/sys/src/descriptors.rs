@@ -23,6 +23,19 @@ pub enum Closing {
     OnExec,
 }
 
+/// A copy, close-on-exec, of a descriptor that this process was started with;
+/// the original stays open. `EBADF` when there is none of that number.
+pub fn inherited(number: u32) -> io::Result<OwnedFd> {
+    let number = i32::try_from(number).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
+    // SAFETY: `fcntl` takes any number, open or not, and only makes a copy.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just made `copy`, so nobody else owns it.
+    Ok(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(copy) })
+}
+
 /// Closes every descriptor from `first` up, `close_range(2)` (Linux 5.9;
 /// `CLOSE_RANGE_CLOEXEC` 5.11).
 ///

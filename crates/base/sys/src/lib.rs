@@ -9,6 +9,7 @@ pub mod descriptors;
 pub mod disposition;
 pub mod identity;
 pub mod limits;
+pub mod loopback;
 pub mod mount;
 pub mod process;
 pub mod random;

@@ -33,4 +33,24 @@ impl Leaf {
             })
             .collect()
     }
+
+    /// How the v1 hierarchies are shown inside a container: directory name and
+    /// the leaf's path of each, and links, name and target, from a controller's
+    /// own name to the hierarchy that it shares with others.
+    #[must_use]
+    pub fn v1_names(&self) -> (Vec<(String, String)>, Vec<(String, String)>) {
+        let locations = self.locations();
+        let v1 = locations.iter().filter(|l| l.version == Version::V1);
+        let hierarchies: Vec<(String, String)> = v1
+            .filter_map(|location| {
+                let name = location.mount_point.file_name()?.to_str()?.to_owned();
+                Some((name, location.path.display().to_string()))
+            })
+            .collect();
+        let shared = hierarchies.iter().filter(|(name, _)| name.contains(','));
+        let links = shared
+            .flat_map(|(name, _)| name.split(',').map(|part| (part.to_owned(), name.clone())))
+            .collect();
+        (hierarchies, links)
+    }
 }

@@ -42,6 +42,16 @@ pub trait Report {
     /// Whether the supervisor ended. Asked right after the death signal was
     /// set, which a death before that moment does not send.
     fn is_orphaned(&self) -> bool;
+
+    /// Whether the program ends with the process that made it.
+    fn dies_with_parent(&self) -> bool {
+        true
+    }
+
+    /// The container is made; returns when its program may start.
+    fn created(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// The numbers of `user[:group]` in a root directory, for a daemon that gives
@@ -126,8 +136,11 @@ fn prepare_container<'p>(
     root::pivot(mount)?;
     root::finish(&plan.root)?;
     drop(descriptors);
+    // Whatever can be refused is refused before the container counts as made.
+    let prepared = process::prepare(&root, &plan.process)?;
+    report.created()?;
     hooks::run(&plan.start_hooks)?;
-    process::prepare(&root, &plan.process)
+    Ok(prepared)
 }
 
 /// Becomes a program inside a container whose namespaces were joined;

@@ -257,6 +257,8 @@ pub struct ProcessPlan {
     pub io_priority: Option<(u8, u8)>,
     /// `sched_setattr(2)`.
     pub scheduling: Option<SchedulingPlan>,
+    /// Descriptors from 3 on that the program gets as they are.
+    pub preserved_descriptors: u32,
 }
 
 /// Size of a terminal; zeros leave the kernel's.

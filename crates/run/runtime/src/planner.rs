@@ -23,6 +23,8 @@ use crate::plan::{
 };
 use crate::sources::SourceRequest;
 
+pub use options::MOUNT_OPTIONS;
+
 /// Mounts of one container; each bind needs a descriptor of its own in the
 /// one message that carries the plan.
 pub const MAX_MOUNTS: usize = 200;

@@ -15,6 +15,7 @@
 //! containers of this one.
 #![forbid(unsafe_code)]
 
+pub mod detached;
 mod frame;
 mod message;
 #[cfg(test)]

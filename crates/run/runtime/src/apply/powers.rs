@@ -39,7 +39,8 @@ impl Prepared<'_> {
     /// new sets from the bounding, inheritable and ambient ones alone, which
     /// are final by then (capabilities(7)).
     pub(super) fn give_up_powers(&self, next: Next, report: &dyn Report) -> Result<(), Failure> {
-        descriptors::close_from(3, descriptors::Closing::OnExec)
+        let first = 3 + self.plan.preserved_descriptors;
+        descriptors::close_from(first, descriptors::Closing::OnExec)
             .tried(|| "close descriptors at exec".to_owned())?;
         for &(number, soft, hard) in &self.plan.limits {
             set_limit(number, soft, hard)?;
@@ -131,6 +132,9 @@ impl Prepared<'_> {
 fn stay_guarded(report: &dyn Report) -> Result<(), Failure> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .tried(|| "protect the process".to_owned())?;
+    if !report.dies_with_parent() {
+        return Ok(());
+    }
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .tried(|| "set the parent's death signal".to_owned())?;
     if report.is_orphaned() {

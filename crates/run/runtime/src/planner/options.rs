@@ -37,6 +37,56 @@ pub(super) const MS_SLAVE: u64 = 1 << 19;
 pub(super) const MS_SHARED: u64 = 1 << 20;
 pub(super) const MS_REC: u64 = 1 << 14;
 
+/// Options that are known whatever the file system is.
+pub const MOUNT_OPTIONS: &[&str] = &[
+    "async",
+    "atime",
+    "bind",
+    "defaults",
+    "dev",
+    "diratime",
+    "exec",
+    "idmap",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "nomand",
+    "norelatime",
+    "nostrictatime",
+    "nosuid",
+    "nosymfollow",
+    "private",
+    "ratime",
+    "rbind",
+    "rdev",
+    "rdiratime",
+    "relatime",
+    "remount",
+    "rexec",
+    "ridmap",
+    "rnoatime",
+    "rnodev",
+    "rnodiratime",
+    "rnoexec",
+    "rnosuid",
+    "ro",
+    "rprivate",
+    "rrelatime",
+    "rro",
+    "rrw",
+    "rshared",
+    "rslave",
+    "rsuid",
+    "runbindable",
+    "rw",
+    "shared",
+    "slave",
+    "strictatime",
+    "suid",
+    "tmpcopyup",
+];
+
 /// Bits to set and to clear of one attribute option.
 fn attribute(name: &str) -> Option<(u64, u64)> {
     Some(match name {

@@ -93,6 +93,7 @@ pub(super) fn plan(process: &Process, context: &Context) -> Result<ProcessPlan, 
         personality: None,
         io_priority: process.io_priority.as_ref().map(io_priority).transpose()?,
         scheduling: process.scheduler.as_ref().map(scheduling).transpose()?,
+        preserved_descriptors: 0,
     })
 }
 
