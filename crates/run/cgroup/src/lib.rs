@@ -47,7 +47,7 @@ pub use parent::Parent;
 pub use plan::{Current, Ignored, Plan, Target, Write, plan};
 pub use remove::REMOVE_BOUND;
 pub use stats::{Stats, oom_kills};
-pub use view::LeafLocation;
+pub use view::{LeafLocation, Shown};
 
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,20 @@ pub struct LeafLocation {
     pub path: PathBuf,
 }
 
+/// How a leaf is shown at `/sys/fs/cgroup` of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Each v1 hierarchy's directory, and links between names.
+    V1 {
+        /// Name under `/sys/fs/cgroup` and the leaf's path.
+        hierarchies: Vec<(String, String)>,
+        /// Link name and target.
+        links: Vec<(String, String)>,
+    },
+    /// v2: the leaf's path.
+    V2(String),
+}
+
 impl Leaf {
     /// The leaf's directory in every hierarchy that has it.
     #[must_use]
@@ -34,11 +48,9 @@ impl Leaf {
             .collect()
     }
 
-    /// How the v1 hierarchies are shown inside a container: directory name and
-    /// the leaf's path of each, and links, name and target, from a controller's
-    /// own name to the hierarchy that it shares with others.
+    /// How the leaf is shown inside a container.
     #[must_use]
-    pub fn v1_names(&self) -> (Vec<(String, String)>, Vec<(String, String)>) {
+    pub fn shown(&self) -> Shown {
         let locations = self.locations();
         let v1 = locations.iter().filter(|l| l.version == Version::V1);
         let hierarchies: Vec<(String, String)> = v1
@@ -47,10 +59,15 @@ impl Leaf {
                 Some((name, location.path.display().to_string()))
             })
             .collect();
+        if hierarchies.is_empty() {
+            let first = locations.first();
+            return Shown::V2(first.map_or_else(String::new, |l| l.path.display().to_string()));
+        }
+        // Programs look for a co-mounted controller under its own name.
         let shared = hierarchies.iter().filter(|(name, _)| name.contains(','));
         let links = shared
             .flat_map(|(name, _)| name.split(',').map(|part| (part.to_owned(), name.clone())))
             .collect();
-        (hierarchies, links)
+        Shown::V1 { hierarchies, links }
     }
 }

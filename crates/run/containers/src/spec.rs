@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use carrack_cgroup::{LeafLocation, Version};
+use carrack_cgroup::{Leaf, Shown};
 use carrack_oci::runtime::{Mount, Process, Rlimit, Spec};
 use carrack_runtime::plan::{CgroupNamespace, FirstProcess, SeccompPlan, UserPlan};
 use carrack_runtime::planner::{CgroupView, Context, UserNamespace};
@@ -115,16 +115,12 @@ fn bind(target: &str, source: String) -> Mount {
 }
 
 /// What the planner needs besides the spec.
-pub(crate) fn context(
-    shared: &Shared,
-    new: &NewContainer,
-    locations: &[LeafLocation],
-) -> Result<Context> {
+pub(crate) fn context(shared: &Shared, new: &NewContainer, leaf: &Leaf) -> Result<Context> {
     Ok(Context {
         available_capabilities: shared.available_capabilities,
         seccomp: seccomp(shared, new, &new.seccomp)?,
         user: Some(user(&new.user)),
-        cgroup: cgroup_view(locations),
+        cgroup: cgroup_view(leaf),
         cgroup_namespace: match new.namespaces.cgroup {
             NamespaceMode::Private => CgroupNamespace::New,
             NamespaceMode::Host | NamespaceMode::Container(_) => CgroupNamespace::Keep,
@@ -179,37 +175,10 @@ pub(crate) fn seccomp(
     }
 }
 
-fn cgroup_view(locations: &[LeafLocation]) -> CgroupView {
-    let text = |path: &Path| path.display().to_string();
-    let v1: Vec<(String, String)> = locations
-        .iter()
-        .filter(|l| l.version == Version::V1)
-        .filter_map(|l| {
-            Some((
-                l.mount_point.file_name()?.to_str()?.to_owned(),
-                text(&l.path),
-            ))
-        })
-        .collect();
-    if v1.is_empty() {
-        return CgroupView::V2(
-            locations
-                .first()
-                .map_or_else(String::new, |l| text(&l.path)),
-        );
-    }
-    // Programs look for a co-mounted controller under its own name.
-    let links = v1
-        .iter()
-        .filter(|(name, _)| name.contains(','))
-        .flat_map(|(name, _)| {
-            name.split(',')
-                .map(move |part| (part.to_owned(), name.clone()))
-        })
-        .collect();
-    CgroupView::V1 {
-        hierarchies: v1,
-        links,
+fn cgroup_view(leaf: &Leaf) -> CgroupView {
+    match leaf.shown() {
+        Shown::V1 { hierarchies, links } => CgroupView::V1 { hierarchies, links },
+        Shown::V2(path) => CgroupView::V2(path),
     }
 }
 

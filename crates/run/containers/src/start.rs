@@ -366,7 +366,7 @@ fn prepare_in(
         spec.domainname = None;
     }
     trace.mark("spec");
-    let context = spec::context(shared, new, &sandbox.leaf.locations())?;
+    let context = spec::context(shared, new, &sandbox.leaf)?;
     trace.mark("context");
     let mut planned = planner::plan(&spec, &context)?;
     trace.mark("plan");

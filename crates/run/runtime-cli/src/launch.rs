@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-use carrack_cgroup::{Leaf, V2Membership, Version};
+use carrack_cgroup::{Leaf, Shown, V2Membership};
 use carrack_oci::runtime::{Hooks, Linux, Spec};
 use carrack_runtime::hooks::{self, State};
 use carrack_runtime::plan::{CgroupNamespace, FirstProcess, Plan, SeccompPlan};
@@ -210,14 +210,9 @@ fn context(leaf: &Leaf, wanted: &Wanted, seccomp: Option<SeccompPlan>) -> Contex
 
 /// How the container's group is shown inside.
 pub(crate) fn view(leaf: &Leaf) -> CgroupView {
-    let locations = leaf.locations();
-    let is_v1 = locations.iter().any(|l| l.version == Version::V1);
-    if is_v1 {
-        let (hierarchies, links) = leaf.v1_names();
-        CgroupView::V1 { hierarchies, links }
-    } else {
-        let first = locations.first();
-        CgroupView::V2(first.map_or_else(String::new, |l| l.path.display().to_string()))
+    match leaf.shown() {
+        Shown::V1 { hierarchies, links } => CgroupView::V1 { hierarchies, links },
+        Shown::V2(path) => CgroupView::V2(path),
     }
 }
 
