@@ -15,4 +15,5 @@ mod crash;
 mod docker_cli;
 mod limits;
 mod network;
+mod runtime;
 mod vm;

@@ -200,6 +200,8 @@ impl Error {
             Self::Refused { source, .. } => refusal_kind(source),
             Self::Create { source, .. } => match Errno::from_io_error(source) {
                 Some(Errno::EXIST) => ErrorKind::Conflict,
+                // Its parent was removed meanwhile.
+                Some(Errno::NOENT) => ErrorKind::NotFound,
                 Some(Errno::NOSPC | Errno::AGAIN | Errno::NOMEM) => ErrorKind::Exhausted,
                 _ => ErrorKind::Internal,
             },

@@ -20,8 +20,27 @@ pub(crate) fn path(spec: &Spec, id: &str) -> String {
     }
 }
 
+/// Parent of the groups that nobody gave a place.
+const OWN_PARENT: &str = "carrack-runtime";
+/// Tries to make a group whose parent somebody else removes just then.
+const MAKE_TRIES: u32 = 5;
+
 /// Makes a group, or takes one that is there and empty.
 pub(crate) fn make(path: &str) -> Result<Leaf> {
+    let mut tries = 1;
+    loop {
+        match try_make(path) {
+            Err(Error::Cgroup(error))
+                if error.kind() == ErrorKind::NotFound && tries < MAKE_TRIES =>
+            {
+                tries += 1;
+            }
+            made => return made,
+        }
+    }
+}
+
+fn try_make(path: &str) -> Result<Leaf> {
     let (parent, name) = split(path)?;
     let parent = parent_of(parent)?;
     match parent.create_leaf(&name) {
@@ -53,7 +72,14 @@ pub(crate) fn remove(path: &str) -> Result<()> {
     match open(path) {
         Err(Error::Cgroup(error)) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
-        Ok(leaf) => Ok(leaf.remove()?),
+        Ok(leaf) => {
+            leaf.remove()?;
+            if split(path)?.0 == OWN_PARENT {
+                // Another container's group keeps it.
+                let _still_used = leaf.parent().remove();
+            }
+            Ok(())
+        }
     }
 }
 
@@ -65,7 +91,7 @@ fn parent_of(path: &str) -> Result<carrack_cgroup::Parent> {
 /// A group at the root of the hierarchies lies below one of ours: a parent is
 /// where controllers are handed down.
 fn split(path: &str) -> Result<(&str, LeafName)> {
-    let (parent, name) = path.rsplit_once('/').unwrap_or(("carrack-runtime", path));
+    let (parent, name) = path.rsplit_once('/').unwrap_or((OWN_PARENT, path));
     Ok((parent, LeafName::new(name)?))
 }
 

@@ -160,7 +160,6 @@ fn record(
         cgroup: group.to_owned(),
         in_user_namespace: wanted.has_user(),
         annotations: spec.annotations.clone(),
-        oci_version: spec.oci_version.clone(),
         process: spec.process.clone().unwrap_or_default(),
         filter_flags: context.seccomp.as_ref().map(|filter| filter.flags),
         poststart: hooks.poststart,

@@ -46,8 +46,6 @@ pub(crate) struct Record {
     pub(crate) in_user_namespace: bool,
     /// The specification's annotations.
     pub(crate) annotations: BTreeMap<String, String>,
-    /// Version of the specification of its configuration.
-    pub(crate) oci_version: String,
     /// Its program, whose settings an exec starts from.
     pub(crate) process: Process,
     /// The filter's flags; its program lies beside the record.

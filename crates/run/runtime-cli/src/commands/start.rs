@@ -71,6 +71,8 @@ fn await_program(socket: &UnixStream, verb: &'static str) -> Result<()> {
         match reader.fill(socket) {
             Ok(true) => {}
             Ok(false) => return Ok(()),
+            // Somebody else's start came first, and nobody listens any more.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Err(already()),
             Err(error) => return Err(Error::Maker(format!(": {error}"))),
         }
     }
