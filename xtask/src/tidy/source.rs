@@ -16,7 +16,7 @@ const DIALLING: [&str; 4] = [
     "UnixDatagram::connect",
 ];
 /// Files that connect for another reason than to dial out; each with the reason.
-const CONNECTS: [(&str, &str); 4] = [
+const CONNECTS: [(&str, &str); 5] = [
     (
         "crates/net/serve/src/listener.rs",
         "asks whether a socket's file is alive before it replaces it",
@@ -24,6 +24,10 @@ const CONNECTS: [(&str, &str); 4] = [
     (
         "crates/run/sandbox/src/adoption.rs",
         "the daemon to its own supervisors, over AF_UNIX",
+    ),
+    (
+        "crates/run/runtime-cli/src/sockets.rs",
+        "a container that waits for its start, and the console socket of whoever called",
     ),
     (
         "bin/supervisor/src/relay.rs",

@@ -1,8 +1,6 @@
 //! `--console-socket`: the terminal's master goes to whoever listens there.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::{Error, Result};
 
@@ -41,14 +39,4 @@ impl Console {
             )),
         }
     }
-}
-
-/// Hands a terminal over.
-pub(crate) fn send(path: &Path, master: &OwnedFd) -> Result<()> {
-    let sent = UnixStream::connect(path).and_then(|socket| {
-        // Its reader wants a name and may show it.
-        carrack_sys::descriptors::send_with(socket.as_fd(), b"/dev/ptmx", &[master.as_fd()])
-    });
-    sent.map(drop)
-        .map_err(|error| Error::file("send the terminal to", path, error))
 }

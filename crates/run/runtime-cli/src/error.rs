@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use carrack_runtime::plan::Failure;
 use thiserror::Error;
 
+use crate::not_yet::NotYet;
+
 /// Why a command failed.
 #[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum Error {
+pub(crate) enum Error {
     /// The arguments make no sense; what to do instead.
     #[error("{0}")]
     Usage(String),
@@ -67,8 +68,8 @@ pub enum Error {
     #[error("the process that makes containers ended early{0}")]
     Maker(String),
     /// A feature that is left out.
-    #[error("{0}")]
-    NotYet(&'static str),
+    #[error("{}", .0.sentence)]
+    NotYet(NotYet),
 }
 
 impl Error {

@@ -1,7 +1,6 @@
 //! Making a container: group, namespaces, plan.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use carrack_cgroup::{Leaf, Shown, V2Membership};
@@ -12,7 +11,7 @@ use carrack_runtime::planner::{self, CgroupView, Context, UserNamespace};
 use carrack_runtime::{capability, sources};
 use carrack_seccomp::Arch;
 use carrack_supervision::detached::{Made, Make};
-use rustix::fs::{CWD, Mode};
+use rustix::fs::CWD;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use crate::arguments::Global;
@@ -20,8 +19,8 @@ use crate::bundle::Bundle;
 use crate::console::{self, Console};
 use crate::maker::Maker;
 use crate::namespaces::Wanted;
-use crate::record::{Place, Record, START};
-use crate::{Error, Programs, Result, bundle, cgroups, log, pidfile, processes};
+use crate::record::{Place, Record};
+use crate::{Error, Programs, Result, bundle, cgroups, log, not_yet, pidfile, processes, sockets};
 
 /// How a container is made.
 #[derive(Debug)]
@@ -60,8 +59,8 @@ pub(crate) fn launch(global: &Global, options: &Options, programs: Programs) -> 
         let leaf = cgroups::make(&group)?;
         let launched = in_group(global, options, programs, &bundle, &place, &leaf, &group);
         if launched.is_err() {
-            let killed = leaf.kill_all().and_then(|()| leaf.remove());
-            if let Err(error) = killed {
+            let killed = leaf.kill_all().map_err(Error::from);
+            if let Err(error) = killed.and_then(|()| cgroups::remove(&group)) {
                 log::warning(global, &format!("remove the control group: {error}"));
             }
         }
@@ -129,7 +128,7 @@ fn in_group(
         &console,
         master.take_if(|_| !matches!(console, Console::Own)),
     ) {
-        console::send(path, &master)?;
+        sockets::send_terminal(path, &master)?;
     }
     if let Some(path) = &options.pid_file {
         pidfile::write(path, record.pid)?;
@@ -172,14 +171,10 @@ fn filter(linux: &Linux) -> Result<Option<SeccompPlan>> {
     let Some(seccomp) = &linux.seccomp else {
         return Ok(None);
     };
-    let native = Arch::native().ok_or(Error::NotYet(
-        "seccomp filters are not made for this architecture",
-    ))?;
+    let native = Arch::native().ok_or(Error::NotYet(not_yet::ARCHITECTURE))?;
     let program = carrack_seccomp::compile(seccomp, native)?;
     if program.needs_listener() {
-        return Err(Error::NotYet(
-            "SCMP_ACT_NOTIFY is not served: nobody would answer the filter's questions",
-        ));
+        return Err(Error::NotYet(not_yet::NOTIFY));
     }
     Ok(Some(SeccompPlan {
         program: program.to_bytes(),
@@ -268,7 +263,7 @@ fn create(
 ) -> Result<()> {
     let mut plan: Plan = planned.plan;
     plan.set_hook_state(&state(record, hooks::Status::Created, None));
-    let listener = listen(place)?;
+    let listener = sockets::listen(place)?;
     let root = open_tree(
         CWD,
         &bundle.rootfs,
@@ -281,21 +276,4 @@ fn create(
     let mut files = vec![listener.as_fd(), root.as_fd()];
     files.extend(opened.iter().map(AsFd::as_fd));
     maker.ask(&Make::Create(Box::new(plan)), &files)
-}
-
-/// Listens for the start, by a name that is short whatever the root is called.
-fn listen(place: &Place) -> Result<UnixListener> {
-    let directory = place.open()?;
-    let name = socket_name(&directory);
-    // Whoever may write to the socket may start the container.
-    let before = rustix::process::umask(Mode::from_raw_mode(0o177));
-    let bound = UnixListener::bind(&name);
-    rustix::process::umask(before);
-    bound.map_err(|error| Error::file("listen on", place.path(START), error))
-}
-
-/// The name of a container's socket below its open directory.
-pub(crate) fn socket_name(directory: &OwnedFd) -> PathBuf {
-    use std::os::fd::AsRawFd;
-    PathBuf::from(format!("/proc/self/fd/{}/{START}", directory.as_raw_fd()))
 }

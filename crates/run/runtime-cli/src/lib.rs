@@ -19,15 +19,17 @@ mod launch;
 mod log;
 mod maker;
 mod namespaces;
+mod not_yet;
 mod pidfile;
 mod processes;
 mod record;
+mod sockets;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use arguments::Global;
-pub use error::Error;
+use error::Error;
 
 /// Result of this crate.
 pub(crate) type Result<T> = std::result::Result<T, Error>;

@@ -10,7 +10,7 @@ use crate::foreground::{self, Signals};
 use crate::launch::{self, Options};
 use crate::maker::MAX_PRESERVED;
 use crate::record::Found;
-use crate::{Error, Result, processes};
+use crate::{Error, Result, not_yet, processes};
 
 const BUNDLE: Flag = value(
     &["bundle", "b"],
@@ -96,14 +96,10 @@ fn options(call: &Call<'_>, command: &str, verb: &'static str, stays: Stays) -> 
         return Err(Error::InvalidId);
     };
     if call.global.systemd_cgroup {
-        return Err(Error::NotYet(
-            "control groups made by systemd are not there yet; leave --systemd-cgroup out",
-        ));
+        return Err(Error::NotYet(not_yet::SYSTEMD));
     }
     if parsed.is_set("no-pivot") {
-        return Err(Error::NotYet(
-            "--no-pivot is refused: without pivot_root the host's root stays within reach",
-        ));
+        return Err(Error::NotYet(not_yet::NO_PIVOT));
     }
     let preserved = preserved(parsed.number("preserve-fds")?)?;
     Ok(Options {

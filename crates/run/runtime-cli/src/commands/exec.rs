@@ -13,11 +13,13 @@ use carrack_supervision::detached::{Exec, Made, Make};
 use super::Call;
 use super::create::preserved;
 use crate::arguments::{Flag, Parsed, switch, value};
-use crate::console::{self, Console, Stays};
+use crate::console::{Console, Stays};
 use crate::foreground::{self, Signals};
 use crate::maker::Maker;
 use crate::record::{Found, Record, Status};
-use crate::{Error, Result, bundle, cgroups, launch, namespaces, pidfile, processes};
+use crate::{
+    Error, Result, bundle, cgroups, launch, namespaces, not_yet, pidfile, processes, sockets,
+};
 
 pub(super) const FLAGS: &[Flag] = &[
     value(
@@ -59,9 +61,7 @@ pub(super) fn exec(call: &Call<'_>) -> Result<u8> {
     };
     for name in ["process-label", "apparmor", "cgroup"] {
         if parsed.value(name).is_some_and(|value| !value.is_empty()) {
-            return Err(Error::NotYet(
-                "labels of SELinux and AppArmor and groups below the container's are not there yet",
-            ));
+            return Err(Error::NotYet(not_yet::LABELS));
         }
     }
     let found = Found::new(&call.global.root, id)?;
@@ -116,7 +116,7 @@ fn add(call: &Call<'_>, found: &Found, process: &Process) -> Result<u8> {
     }
     drop(maker);
     if let (Console::Socket(path), Some(master)) = (&console, &master) {
-        console::send(path, master)?;
+        sockets::send_terminal(path, master)?;
     }
     if let Some(path) = parsed.value("pid-file").filter(|path| !path.is_empty()) {
         pidfile::write(Path::new(path), pid)?;

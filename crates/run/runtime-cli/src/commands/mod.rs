@@ -15,7 +15,7 @@ mod update;
 
 use crate::arguments::Global;
 use crate::arguments::{self, Command, Flag, GLOBAL, Parsed, Takes};
-use crate::{Error, Programs, Result};
+use crate::{Error, Programs, Result, not_yet};
 
 /// A command's words, parsed, and what it needs besides.
 pub(crate) struct Call<'a> {
@@ -148,10 +148,8 @@ pub(crate) fn run(global: &Global, command: Command, programs: Programs) -> Resu
     };
     let Some(entry) = COMMANDS.iter().find(|entry| entry.name == name) else {
         return Err(match name.as_str() {
-            "checkpoint" | "restore" => Error::NotYet("checkpoints of containers are not made yet"),
-            "events" => {
-                Error::NotYet("a stream of statistics is not given yet; read the control group")
-            }
+            "checkpoint" | "restore" => Error::NotYet(not_yet::CHECKPOINT),
+            "events" => Error::NotYet(not_yet::EVENTS),
             "help" => {
                 print_help();
                 return Ok(0);

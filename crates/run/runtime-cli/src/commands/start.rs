@@ -9,9 +9,9 @@ use carrack_supervision::detached::{Start, Started};
 
 use super::Call;
 use crate::arguments::Global;
-use crate::launch::{socket_name, state};
+use crate::launch::state;
 use crate::record::{Found, START, Status};
-use crate::{Error, Result, log};
+use crate::{Error, Result, log, sockets};
 
 pub(super) fn start(call: &Call<'_>) -> Result<u8> {
     let [id] = call.parsed.exactly("start", 1)? else {
@@ -33,12 +33,7 @@ pub(super) fn start_found(global: &Global, found: &Found, verb: &'static str) ->
         }
         Status::Running | Status::Paused | Status::Creating => return Err(already()),
     }
-    let directory = found.place.open()?;
-    let socket =
-        UnixStream::connect(socket_name(&directory)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => already(),
-            _ => Error::file("start", found.place.path(START), error),
-        })?;
+    let socket = sockets::reach(&found.place)?.ok_or_else(already)?;
     let lost = |error: &dyn std::fmt::Display| Error::Maker(format!(": {error}"));
     carrack_supervision::send(&socket, &Start::Now, &[]).map_err(|error| lost(&error))?;
     await_program(&socket, verb)?;
