@@ -49,6 +49,7 @@ pub(super) fn density(engines: &mut [Engine], count: usize) -> Result<Table> {
         name: "density",
         title: "Memory of an idle container",
         note: format!("{count} × run -d busybox sleep; ΔMemAvailable after dropping caches."),
+        peer: "docker",
         rows,
     })
 }
@@ -107,6 +108,7 @@ pub(super) fn daemon(engines: &mut [Engine], runs: usize) -> Result<Table> {
         name: "daemon",
         title: "Memory of the idle daemon",
         note: "PSS; docker's is dockerd and containerd together, shims not counted.".into(),
+        peer: "docker",
         rows,
     })
 }

@@ -9,6 +9,7 @@ mod engines;
 mod measure;
 mod memory;
 mod report;
+mod runtime;
 mod starts;
 mod trace;
 
@@ -32,6 +33,8 @@ pub(crate) enum What {
     Density,
     /// Memory of the idle daemon, at start and after work
     Daemon,
+    /// runc's command line without a daemon: run, create + start + delete, exec
+    Runtime,
 }
 
 /// Arguments of `xtask bench`.
@@ -66,6 +69,12 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     if bench.trace {
         return trace::run(&carrack, bench.rounds.unwrap_or(50));
     }
+    if bench.what == What::Runtime {
+        let Some((table, versions)) = runtime::run(&carrack, bench.rounds.unwrap_or(40))? else {
+            return Ok(());
+        };
+        return publish(&table, &versions, bench.write);
+    }
     let mut engines = engines::start_all(&bench.engines, &carrack)?;
     let table = match bench.what {
         What::Start => starts::start(&mut engines, bench.rounds.unwrap_or(30))?,
@@ -73,12 +82,17 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         What::Bulk => starts::bulk(&mut engines, bench.rounds.unwrap_or(50))?,
         What::Density => memory::density(&mut engines, bench.rounds.unwrap_or(50))?,
         What::Daemon => memory::daemon(&mut engines, bench.rounds.unwrap_or(1000))?,
+        What::Runtime => unreachable!("it has no engines"),
     };
     let versions: Vec<String> = engines.iter().map(engines::Engine::version).collect();
     drop(engines);
-    let text = report::render(&table, &versions);
+    publish(&table, &versions, bench.write)
+}
+
+fn publish(table: &report::Table, versions: &[String], write: bool) -> Result<()> {
+    let text = report::render(table, versions);
     print!("{text}");
-    if bench.write {
+    if write {
         report::write(table.name, &text)?;
     }
     Ok(())

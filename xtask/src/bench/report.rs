@@ -14,6 +14,8 @@ pub(super) struct Table {
     pub(super) name: &'static str,
     pub(super) title: &'static str,
     pub(super) note: String,
+    /// Whose row of the same kind the ratios are against.
+    pub(super) peer: &'static str,
     pub(super) rows: Vec<Row>,
 }
 
@@ -71,7 +73,7 @@ impl Row {
     }
 }
 
-/// The table as Markdown, with ratios against docker's row of the same kind.
+/// The table as Markdown, with ratios against the peer's row of the same kind.
 pub(super) fn render(table: &Table, versions: &[String]) -> String {
     let mut text = format!(
         "## {}\n\n{}\n{}\n\n",
@@ -79,10 +81,14 @@ pub(super) fn render(table: &Table, versions: &[String]) -> String {
         table.note,
         machine(versions)
     );
-    text.push_str("| what | median | range | docker ÷ this |\n|---|---:|---:|---:|\n");
+    let _infallible = writeln!(
+        text,
+        "| what | median | range | {} ÷ this |\n|---|---:|---:|---:|",
+        table.peer
+    );
     for row in &table.rows {
         let (_, kind) = row.kind();
-        let peer = table.rows.iter().find(|r| r.kind() == ("docker", kind));
+        let peer = table.rows.iter().find(|r| r.kind() == (table.peer, kind));
         let ratio = match peer {
             Some(peer) if row.value > 0.0 => format!("{:.1}", peer.value / row.value),
             _ => String::new(),
@@ -174,6 +180,7 @@ mod tests {
             name: "start",
             title: "T",
             note: String::new(),
+            peer: "docker",
             rows: vec![row("carrack run x", 5.0), row("docker run x", 400.0)],
         };
         assert!(render(&table, &[]).contains("| carrack run x | 5.00 ms | 5.0–5.0 | 80.0 |"));

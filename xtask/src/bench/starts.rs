@@ -59,6 +59,7 @@ pub(super) fn start(engines: &mut [Engine], rounds: usize) -> Result<Table> {
         name: "start",
         title: "One start, from the caller's fork to its prompt",
         note: format!("{rounds} rounds, alternating; the bridge network, removed at the end."),
+        peer: "docker",
         rows,
     })
 }
@@ -83,6 +84,7 @@ pub(super) fn exec(engines: &mut [Engine], rounds: usize) -> Result<Table> {
         name: "exec",
         title: "exec in a running container",
         note: format!("{rounds} rounds, alternating."),
+        peer: "docker",
         rows,
     })
 }
@@ -113,6 +115,7 @@ pub(super) fn bulk(engines: &mut [Engine], count: usize) -> Result<Table> {
         name: "bulk",
         title: "Bulk starts",
         note: "Wall time of all of them. Ratios are against docker's row of the same kind.".into(),
+        peer: "docker",
         rows,
     })
 }

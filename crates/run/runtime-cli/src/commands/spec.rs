@@ -4,11 +4,12 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 
+use carrack_seccomp::{Arch, CapabilitySet, KernelVersion, default_profile, resolve};
 use serde_json::{Value, json};
 
 use super::Call;
 use crate::arguments::{Flag, switch, value};
-use crate::{Error, Result};
+use crate::{Error, Result, not_yet};
 
 pub(super) const FLAGS: &[Flag] = &[
     value(
@@ -16,6 +17,7 @@ pub(super) const FLAGS: &[Flag] = &[
         "directory that it is written to; the present one",
     ),
     switch(&["rootless"], "for a user who is not root"),
+    switch(&["seccomp"], "with Docker's default system call filter"),
 ];
 
 /// Capabilities of a configuration to begin with.
@@ -25,7 +27,11 @@ pub(super) fn spec(call: &Call<'_>) -> Result<u8> {
     call.parsed.exactly("spec", 0)?;
     let bundle = call.parsed.value("bundle").filter(|b| !b.is_empty());
     let path = Path::new(bundle.unwrap_or(".")).join("config.json");
-    let text = format!("{:#}\n", configuration(call.parsed.is_set("rootless")));
+    let mut configuration = configuration(call.parsed.is_set("rootless"));
+    if call.parsed.is_set("seccomp") {
+        configuration["linux"]["seccomp"] = filter()?;
+    }
+    let text = format!("{configuration:#}\n");
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -98,6 +104,23 @@ fn configuration(rootless: bool) -> Value {
         for_user(&mut spec);
     }
     spec
+}
+
+/// Docker's default filter for the configuration's capabilities on this machine.
+fn filter() -> Result<Value> {
+    let arch = Arch::native().ok_or(Error::NotYet(not_yet::ARCHITECTURE))?;
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    let oldest = KernelVersion {
+        kernel: 5,
+        major: 4,
+    };
+    let kernel = KernelVersion::from_release(&release).unwrap_or(oldest);
+    let bounding = CapabilitySet::from_names(CAPABILITIES);
+    let seccomp = resolve(default_profile(), &bounding, kernel, arch);
+    serde_json::to_value(seccomp).map_err(|error| Error::file("write", "the filter", error.into()))
 }
 
 /// What needs no root: ids of a user namespace, no group of its own, the
