@@ -25,7 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::root_lock;
 
 /// The supervisor, built by the build script.
-use crate::SUPERVISOR;
+use super::SUPERVISOR;
 
 /// Pages of `state.redb` kept in memory.
 const STATE_CACHE_BYTES: usize = 4 << 20;

@@ -20,6 +20,7 @@ mod log;
 mod maker;
 mod namespaces;
 mod not_yet;
+mod output;
 mod pidfile;
 mod processes;
 mod record;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::Call;
-use crate::Result;
+use crate::{Result, output};
 
 pub(super) fn features(call: &Call<'_>) -> Result<u8> {
     call.parsed.exactly("features", 0)?;
@@ -52,6 +52,6 @@ pub(super) fn features(call: &Call<'_>) -> Result<u8> {
             "org.opencontainers.runc.checkpoint.enabled": "false"
         }
     });
-    println!("{document:#}");
+    output::line(format_args!("{document:#}"))?;
     Ok(0)
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Call, state};
 use crate::arguments::{Flag, switch, value};
 use crate::record;
-use crate::{Error, Result};
+use crate::{Error, Result, output};
 
 pub(super) const FLAGS: &[Flag] = &[
     value(&["format", "f"], "table or json"),
@@ -17,7 +17,7 @@ pub(super) fn list(call: &Call<'_>) -> Result<u8> {
     let all = record::all(&call.global.root)?;
     if call.parsed.is_set("quiet") {
         for found in &all {
-            println!("{}", found.record.id);
+            output::line(format_args!("{}", found.record.id))?;
         }
         return Ok(0);
     }
@@ -34,19 +34,18 @@ pub(super) fn list(call: &Call<'_>) -> Result<u8> {
                     }
                 })
             }));
-            print_table(&rows);
-            Ok(0)
+            print_table(&rows)
         }
         Some("json") => {
             let documents: Vec<Value> = all.iter().map(state::document).collect();
-            println!("{}", Value::Array(documents));
+            output::line(format_args!("{}", Value::Array(documents)))?;
             Ok(0)
         }
         Some(_) => Err(Error::Usage("invalid format option".to_owned())),
     }
 }
 
-fn print_table(rows: &[[String; 6]]) {
+fn print_table(rows: &[[String; 6]]) -> Result<u8> {
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
     let widths: [usize; 6] = std::array::from_fn(width);
     for row in rows {
@@ -55,6 +54,7 @@ fn print_table(rows: &[[String; 6]]) {
             .zip(widths)
             .map(|(cell, width)| format!("{cell:<width$}"))
             .collect();
-        println!("{}", cells.join("   ").trim_end());
+        output::line(format_args!("{}", cells.join("   ").trim_end()))?;
     }
+    Ok(0)
 }

@@ -15,7 +15,7 @@ mod update;
 
 use crate::arguments::Global;
 use crate::arguments::{self, Command, Flag, GLOBAL, Parsed, Takes};
-use crate::{Error, Programs, Result, not_yet};
+use crate::{Error, Programs, Result, not_yet, output};
 
 /// A command's words, parsed, and what it needs besides.
 pub(crate) struct Call<'a> {
@@ -136,31 +136,21 @@ const COMMANDS: [Entry; 14] = [
 /// Runs what a call says; its exit code.
 pub(crate) fn run(global: &Global, command: Command, programs: Programs) -> Result<u8> {
     let (name, words) = match command {
-        Command::Help => {
-            print_help();
-            return Ok(0);
-        }
-        Command::Version => {
-            print_version();
-            return Ok(0);
-        }
+        Command::Help => return print_help(),
+        Command::Version => return print_version(),
         Command::Named(name, words) => (name, words),
     };
     let Some(entry) = COMMANDS.iter().find(|entry| entry.name == name) else {
         return Err(match name.as_str() {
             "checkpoint" | "restore" => Error::NotYet(not_yet::CHECKPOINT),
             "events" => Error::NotYet(not_yet::EVENTS),
-            "help" => {
-                print_help();
-                return Ok(0);
-            }
+            "help" => return print_help(),
             _ => Error::Usage(format!("No help topic for '{name}'")),
         });
     };
     let parsed = arguments::parse(entry.flags, words)?;
     if parsed.help {
-        print_command(entry);
-        return Ok(0);
+        return print_command(entry);
     }
     (entry.run)(&Call {
         global,
@@ -169,34 +159,39 @@ pub(crate) fn run(global: &Global, command: Command, programs: Programs) -> Resu
     })
 }
 
-fn print_version() {
-    println!("carrack-runtime version {}", env!("CARGO_PKG_VERSION"));
-    println!("spec: {}", carrack_oci::runtime::SPEC_VERSION);
+fn print_version() -> Result<u8> {
+    output::line(format_args!(
+        "carrack-runtime version {}",
+        env!("CARGO_PKG_VERSION")
+    ))?;
+    output::line(format_args!("spec: {}", carrack_oci::runtime::SPEC_VERSION))?;
+    Ok(0)
 }
 
-fn print_help() {
-    println!("Run containers from bundles of the Open Container Initiative, as runc does\n");
-    println!("Usage: carrack-runtime [options] <command> [options] …\n\nCommands:");
+fn print_help() -> Result<u8> {
+    output::line("Run containers from bundles of the Open Container Initiative, as runc does\n")?;
+    output::line("Usage: carrack-runtime [options] <command> [options] …\n\nCommands:")?;
     for entry in &COMMANDS {
-        println!("  {:<10}{}", entry.name, entry.about);
+        output::line(format_args!("  {:<10}{}", entry.name, entry.about))?;
     }
-    println!("\nOptions:");
-    print_flags(&GLOBAL);
+    output::line("\nOptions:")?;
+    print_flags(&GLOBAL)
 }
 
-fn print_command(entry: &Entry) {
-    println!("{}\n", entry.about);
-    println!(
+fn print_command(entry: &Entry) -> Result<u8> {
+    output::line(format_args!("{}\n", entry.about))?;
+    output::line(format_args!(
         "Usage: carrack-runtime {} [options] {}",
         entry.name, entry.words
-    );
-    if !entry.flags.is_empty() {
-        println!("\nOptions:");
-        print_flags(entry.flags);
+    ))?;
+    if entry.flags.is_empty() {
+        return Ok(0);
     }
+    output::line("\nOptions:")?;
+    print_flags(entry.flags)
 }
 
-fn print_flags(flags: &[Flag]) {
+fn print_flags(flags: &[Flag]) -> Result<u8> {
     for flag in flags {
         let names: Vec<String> = flag
             .names
@@ -214,10 +209,11 @@ fn print_flags(flags: &[Flag]) {
         } else {
             ""
         };
-        println!(
+        output::line(format_args!(
             "  {:<28}{}",
             format!("{}{value}", names.join(", ")),
             flag.help
-        );
+        ))?;
     }
+    Ok(0)
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use super::Call;
 use crate::arguments::{Flag, value};
 use crate::record::Found;
-use crate::{Error, Result, cgroups};
+use crate::{Error, Result, cgroups, output};
 
 pub(super) const FLAGS: &[Flag] = &[value(&["format", "f"], "table or json")];
 
@@ -18,7 +18,7 @@ pub(super) fn ps(call: &Call<'_>) -> Result<u8> {
     let pids = cgroups::open(&found.record.cgroup)?.processes()?;
     match call.parsed.value("format") {
         Some("json") => {
-            println!("{}", serde_json::json!(pids));
+            output::line(format_args!("{}", serde_json::json!(pids)))?;
             Ok(0)
         }
         None | Some("" | "table") => table(&pids, options),
@@ -43,14 +43,14 @@ fn table(pids: &[u32], options: &[String]) -> Result<u8> {
     let column = head.split_whitespace().position(|word| word == "PID");
     let column =
         column.ok_or_else(|| Error::Usage("couldn't find PID field in ps output".to_owned()))?;
-    println!("{head}");
+    output::line(format_args!("{head}"))?;
     for line in lines {
         let pid = line
             .split_whitespace()
             .nth(column)
             .and_then(|word| word.parse().ok());
         if pid.is_some_and(|pid: u32| pids.contains(&pid)) {
-            println!("{line}");
+            output::line(format_args!("{line}"))?;
         }
     }
     Ok(0)

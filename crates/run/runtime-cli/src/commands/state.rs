@@ -4,14 +4,14 @@ use serde_json::json;
 
 use super::Call;
 use crate::record::{Found, Status};
-use crate::{Error, Result};
+use crate::{Error, Result, output};
 
 pub(super) fn state(call: &Call<'_>) -> Result<u8> {
     let [id] = call.parsed.exactly("state", 1)? else {
         return Err(Error::InvalidId);
     };
     let found = Found::new(&call.global.root, id)?;
-    println!("{:#}", document(&found));
+    output::line(format_args!("{:#}", document(&found)))?;
     Ok(0)
 }
 
