@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod kill;
@@ -32,7 +33,7 @@ struct Entry {
     run: fn(&Call<'_>) -> Result<u8>,
 }
 
-const COMMANDS: [Entry; 14] = [
+const COMMANDS: [Entry; 15] = [
     Entry {
         name: "create",
         words: "<container-id>",
@@ -111,6 +112,13 @@ const COMMANDS: [Entry; 14] = [
         run: pause::resume,
     },
     Entry {
+        name: "events",
+        words: "<container-id>",
+        about: "Print a container's statistics and OOM kills as JSON",
+        flags: events::FLAGS,
+        run: events::events,
+    },
+    Entry {
         name: "update",
         words: "<container-id>",
         about: "Change a container's limits",
@@ -143,7 +151,6 @@ pub(crate) fn run(global: &Global, command: Command, programs: Programs) -> Resu
     let Some(entry) = COMMANDS.iter().find(|entry| entry.name == name) else {
         return Err(match name.as_str() {
             "checkpoint" | "restore" => Error::NotYet(not_yet::CHECKPOINT),
-            "events" => Error::NotYet(not_yet::EVENTS),
             "help" => return print_help(),
             _ => Error::Usage(format!("No help topic for '{name}'")),
         });
