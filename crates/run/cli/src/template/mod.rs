@@ -5,23 +5,29 @@
 //! their like). A template that goes beyond is refused with a sentence; it
 //! never prints something else than Go would.
 //!
-//! Data is JSON. Go tells a struct's missing field, which is an error, from a
-//! map's missing key, which prints `<no value>`; JSON cannot, so the evaluator
-//! knows the names under which the engine's answers hold maps.
+//! Data is JSON. docker's client reads it into structs first, so [`types`] says
+//! which fields there are, in which order, and what those are that JSON leaves
+//! out.
 
 mod eval;
 mod functions;
+mod inspector;
 mod lex;
 mod parse;
 mod print;
+pub(crate) mod types;
+mod write;
 
 use serde_json::Value;
 
+use eval::MissingKey;
 pub(crate) use eval::Mode;
+pub(crate) use inspector::{Inspector, Json, Object};
 
 /// A parsed template.
 #[derive(Debug)]
 pub(crate) struct Template {
+    source: String,
     nodes: Vec<parse::Node>,
 }
 
@@ -42,16 +48,17 @@ impl Template {
     pub(crate) fn parse(source: &str) -> Result<Self, String> {
         let tokens = lex::tokens(source)?;
         Ok(Self {
+            source: source.to_owned(),
             nodes: parse::parse(tokens)?,
         })
     }
 
-    /// Prints the template with `data` as its dot.
+    /// Prints the template with the row `data` as its dot.
     ///
     /// # Errors
     /// A sentence that begins with `template: :`.
     pub(crate) fn execute(&self, data: &Value) -> Result<String, String> {
-        eval::execute(&self.nodes, data, Mode::Row)
+        self.execute_as(data, Mode::Row)
     }
 
     /// Prints the template in another mode.
@@ -59,7 +66,7 @@ impl Template {
     /// # Errors
     /// As [`execute`](Self::execute).
     pub(crate) fn execute_as(&self, data: &Value, mode: Mode) -> Result<String, String> {
-        eval::execute(&self.nodes, data, mode)
+        eval::execute(self, data, mode, MissingKey::NoValue)
     }
 
     /// Whether the template reads the field `name` of the dot.

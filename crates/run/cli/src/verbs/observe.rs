@@ -2,7 +2,7 @@
 
 use std::io::BufReader;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Arity, Place, Verb, at, items, number, text};
 use crate::engine::{Ask, segment};
@@ -11,7 +11,7 @@ use crate::flags::{FILTER, Order, Parsed, STRING, flag, letter};
 use crate::session::Session;
 use crate::show::table::align;
 use crate::show::time::{engine_timestamp, rfc3339_nanos};
-use crate::template::Template;
+use crate::template::{Mode, Template, types};
 use crate::terminal;
 
 pub(super) static TOP: Verb = Verb {
@@ -160,7 +160,7 @@ fn events(session: &mut Session, parsed: &Parsed) -> Outcome {
         "json" => Some("{{json .}}"),
         source => Some(source),
     };
-    let template = template.map(Template::parse).transpose().map_err(|error| {
+    let template = template.map(event_template).transpose().map_err(|error| {
         Failure::new(format!("Error parsing format: {error}")).status(exit::BAD_TEMPLATE)
     })?;
     let moment = |name: &str| match parsed.text(name) {
@@ -182,7 +182,9 @@ fn events(session: &mut Session, parsed: &Parsed) -> Outcome {
             })
         })?;
         let line = match &template {
-            Some(template) => template.execute(&event).map_err(Failure::new)?,
+            Some(template) => template
+                .execute_as(&event, Mode::Typed(types::EVENT))
+                .map_err(Failure::new)?,
             None => event_line(&event),
         };
         if terminal::write_stdout(format!("{line}\n").as_bytes()).is_err() {
@@ -190,6 +192,14 @@ fn events(session: &mut Session, parsed: &Parsed) -> Outcome {
         }
     }
     Ok(exit::SUCCESS)
+}
+
+/// A template that is known to fit an event: one that names a field which no
+/// event has is refused before the first.
+fn event_template(source: &str) -> Result<Template, String> {
+    let template = Template::parse(source)?;
+    template.execute_as(&json!({}), Mode::Typed(types::EVENT_POINTER))?;
+    Ok(template)
 }
 
 /// An event for people: when, what happened to whom, and what is known of it.

@@ -10,7 +10,7 @@ use crate::session::Session;
 use crate::show::table::align;
 use crate::show::time::ansi_c;
 use crate::show::units::binary_size;
-use crate::template::Template;
+use crate::template::{Mode, Template, types};
 
 const FORMAT: Flag = letter("format", 'f', STRING, "json or TEMPLATE");
 
@@ -87,7 +87,7 @@ fn version(session: &mut Session, parsed: &Parsed) -> Outcome {
     match template {
         Some(template) => {
             let data = json!({"Client": client, "Server": shown});
-            let printed = template.execute(&data);
+            let printed = template.execute_as(&data, Mode::Typed(types::VERSION));
             session.line(printed.as_deref().unwrap_or_default());
             if server.is_ok() {
                 printed.map_err(Failure::new)?;
@@ -216,7 +216,7 @@ fn info(session: &mut Session, parsed: &Parsed) -> Outcome {
         client.insert("Plugins".to_owned(), json!([]));
         client.insert("Warnings".to_owned(), Value::Null);
         data.insert("ClientInfo".to_owned(), Value::Object(client));
-        let text = template.execute(&Value::Object(data));
+        let text = template.execute_as(&Value::Object(data), Mode::Typed(types::INFO));
         server?;
         session.line(&text.map_err(Failure::new)?);
         return Ok(exit::SUCCESS);
