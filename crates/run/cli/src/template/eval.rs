@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value};
 
+use super::datum::Datum;
 use super::functions::{self, Fault};
 use super::parse::{Command, Node, Operand, Pipeline, Span};
-use super::types::{PLAIN, RAW, TEXT, Type};
+use super::types::{PLAIN, PORT, RAW, TEXT, Type};
 use super::{LABELS_FIELD, OUTPUT_BYTES, Template, print};
 use crate::flags::quantity::quote;
 
@@ -28,91 +29,6 @@ pub(crate) enum MissingKey {
     Error,
 }
 
-/// A value in flight.
-#[derive(Debug, Clone)]
-pub(super) struct Datum {
-    pub(super) value: Value,
-    pub(super) ty: &'static Type,
-    /// Whether there is no value at all, as Go has it for a missing key.
-    pub(super) absent: bool,
-}
-
-impl Datum {
-    pub(super) fn new(value: Value) -> Self {
-        Self::typed(value, PLAIN)
-    }
-
-    pub(super) fn typed(value: Value, ty: &'static Type) -> Self {
-        Self {
-            value,
-            ty,
-            absent: false,
-        }
-    }
-
-    pub(super) fn absent() -> Self {
-        Self {
-            value: Value::Null,
-            ty: PLAIN,
-            absent: true,
-        }
-    }
-
-    pub(super) fn text(text: impl Into<String>) -> Self {
-        Self::new(Value::String(text.into()))
-    }
-
-    /// An element of this list or map, or the zero value of one.
-    pub(super) fn item(&self, item: Option<&Value>) -> Self {
-        let ty = self.ty.item();
-        Self::typed(ty.value(item), ty)
-    }
-
-    pub(super) fn type_name(&self) -> String {
-        self.ty.name(&self.value)
-    }
-
-    /// Whether it is of a type that Go takes for a text: a number read without
-    /// a type is one.
-    pub(super) fn is_text(&self) -> bool {
-        match self.ty {
-            Type::Raw | Type::Interface => self.value.is_string() || self.value.is_number(),
-            Type::Plain => self.value.is_string(),
-            ty => matches!(ty, Type::Text(_)),
-        }
-    }
-
-    /// What Go's templates take for true.
-    pub(super) fn is_true(&self) -> bool {
-        match (&self.value, self.ty) {
-            (Value::Null, _) => false,
-            (_, Type::Pointer(_) | Type::Struct(_) | Type::Time) => true,
-            (Value::Number(_), _) if self.is_text() => true,
-            (Value::Bool(holds), _) => *holds,
-            (Value::Number(number), _) => number.as_f64() != Some(0.0),
-            (Value::String(text), _) => !text.is_empty(),
-            (Value::Array(items), _) => !items.is_empty(),
-            (Value::Object(fields), _) => !fields.is_empty(),
-        }
-    }
-
-    /// A value out of its `interface{}`, as a function is given it.
-    fn out_of_interface(self) -> Self {
-        match self.ty {
-            Type::Interface if !self.value.is_null() => Self::typed(self.value, RAW),
-            _ => self,
-        }
-    }
-
-    /// The same of a pipeline's value: what is nil there is none.
-    fn unwrapped(self) -> Self {
-        match self.ty {
-            Type::Interface | Type::Raw if self.value.is_null() => Self::absent(),
-            _ => self.out_of_interface(),
-        }
-    }
-}
-
 /// The most that one range counts to.
 const RANGE_MAX: u64 = 1_000_000;
 
@@ -122,12 +38,13 @@ enum Flow {
     Continue,
 }
 
+/// What a template prints, and why it stopped.
 pub(super) fn execute(
     template: &Template,
     data: &Value,
     mode: Mode,
     missing: MissingKey,
-) -> Result<String, String> {
+) -> (String, Result<(), String>) {
     let ty = match mode {
         Mode::Row | Mode::Header => PLAIN,
         Mode::Typed(ty) => ty,
@@ -135,7 +52,7 @@ pub(super) fn execute(
     };
     let dot = Datum::typed(data.clone(), ty);
     let mut evaluator = Evaluator {
-        source: &template.source,
+        template,
         out: String::new(),
         variables: vec![(String::new(), dot.clone())],
         mode,
@@ -146,12 +63,12 @@ pub(super) fn execute(
             end: 0,
         },
     };
-    evaluator.nodes(&template.nodes, &dot)?;
-    Ok(evaluator.out)
+    let done = evaluator.nodes(&template.nodes, &dot).map(|_| ());
+    (evaluator.out, done)
 }
 
 struct Evaluator<'a> {
-    source: &'a str,
+    template: &'a Template,
     out: String,
     variables: Vec<(String, Datum)>,
     mode: Mode,
@@ -161,14 +78,23 @@ struct Evaluator<'a> {
 }
 
 impl Evaluator<'_> {
+    /// A piece of the template as it was written.
+    fn text(&self, span: Span) -> &str {
+        let source = &self.template.source;
+        source.get(span.start..span.end).unwrap_or_default()
+    }
+
     /// An error at what is being evaluated.
     fn error(&self, reason: &str) -> String {
-        let Span { at, start, end } = self.here;
-        let before = self.source.get(..at).unwrap_or_default();
+        self.error_at(self.here, self.text(self.here), reason)
+    }
+
+    fn error_at(&self, span: Span, what: &str, reason: &str) -> String {
+        let before = self.template.source.get(..span.at).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
         let column = before.len() - before.rfind('\n').map_or(0, |feed| feed + 1);
-        let what = self.source.get(start..end).unwrap_or_default();
-        format!("template: :{line}:{column}: executing \"\" at <{what}>: {reason}")
+        let name = self.template.name;
+        format!("template: {name}:{line}:{column}: executing \"{name}\" at <{what}>: {reason}")
     }
 
     fn nodes(&mut self, nodes: &[Node], dot: &Datum) -> Result<Flow, String> {
@@ -283,12 +209,16 @@ impl Evaluator<'_> {
                     .collect());
             }
             (_, Value::Object(fields)) => {
+                let key_type = match over.ty.key() {
+                    "nat.Port" => PORT,
+                    _ => TEXT,
+                };
                 let mut items: Vec<_> = fields.iter().collect();
                 items.sort_by_key(|(key, _)| *key);
                 return Ok(items
                     .into_iter()
                     .map(|(key, item)| {
-                        let key = Datum::typed(Value::from(key.as_str()), TEXT);
+                        let key = Datum::typed(Value::from(key.as_str()), key_type);
                         (key, over.item(Some(item)))
                     })
                     .collect());
@@ -345,14 +275,18 @@ impl Evaluator<'_> {
             return self.call(name, command, piped, dot);
         }
         if operands.is_empty() && piped.is_none() {
-            return self.operand(head, *span, dot);
+            let value = self.operand(head, *span, dot)?;
+            return match head {
+                Operand::Nil => Err(self.error("nil is not a command")),
+                _ => Ok(value),
+            };
         }
         if let Operand::Field(fields) = head {
             self.here = *span;
             return self.method(fields, operands, piped, dot);
         }
         self.here = *span;
-        let what = self.source.get(span.start..span.end).unwrap_or_default();
+        let what = self.text(*span);
         Err(self.error(&format!("can't give argument to non-function {what}")))
     }
 
@@ -450,8 +384,10 @@ impl Evaluator<'_> {
         }
         functions::call(name, &arguments).map_err(|fault| match fault {
             Fault::Called(reason) => {
-                self.here = command.span;
-                self.error(&format!("error calling {name}: {reason}"))
+                let words = command.operands.iter().map(|(_, span)| self.text(*span));
+                let what = words.collect::<Vec<_>>().join(" ");
+                let reason = format!("error calling {name}: {reason}");
+                self.error_at(command.span, &what, &reason)
             }
             Fault::Argument { at, wanted, reason } => {
                 let Some((operand, span)) = operands.get(at) else {
@@ -460,7 +396,7 @@ impl Evaluator<'_> {
                 self.here = *span;
                 match operand {
                     Operand::Constant(_) => {
-                        let found = self.source.get(span.start..span.end).unwrap_or_default();
+                        let found = self.text(*span);
                         self.error(&format!("expected {wanted}; found {found}"))
                     }
                     _ => self.error(&reason),
@@ -525,8 +461,8 @@ impl Evaluator<'_> {
                 }
             }
             (Type::Interface, Value::Null) => return Err(nil()),
-            (Type::Map(..), Value::Null) => return self.no_entry(name),
-            (Type::Map(..) | Type::Raw | Type::Interface, Value::Object(entries)) => {
+            (Type::Map(_, "string", _), Value::Null) => return self.no_entry(name),
+            (Type::Map(_, "string", _) | Type::Raw | Type::Interface, Value::Object(entries)) => {
                 return match entries.get(name) {
                     Some(entry) => Ok(from.item(Some(entry))),
                     None => self.no_entry(name),

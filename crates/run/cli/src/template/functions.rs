@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::eval::Datum;
+use super::datum::Datum;
 use super::print;
 use super::types::{TEXTS, Type};
 
@@ -371,14 +371,11 @@ fn entry(of: &Datum, key: &Datum) -> Result<Datum, String> {
     };
     match (of.ty.indirect(), &of.value, &key.value) {
         (Type::Struct(_), Value::Object(_), _) => {}
-        (Type::Map(..), Value::Null, Value::String(_)) if !of.ty.is_pointer() => {
-            return Ok(of.item(None));
+        (Type::Map(..), Value::Null, _) if !of.ty.is_pointer() => {
+            return right_key(of, key).map(|_| of.item(None));
         }
         (Type::Slice(..), Value::Null, Value::Number(number)) if !of.ty.is_pointer() => {
             return Err(format!("index out of range: {number}"));
-        }
-        (Type::Map(..), Value::Null, _) if !of.ty.is_pointer() => {
-            return Err(wrong_key(key));
         }
         (_, Value::Null, _) => return Err("index of nil pointer".to_owned()),
         (_, Value::Array(items), Value::Number(number)) => {
@@ -387,17 +384,14 @@ fn entry(of: &Datum, key: &Datum) -> Result<Datum, String> {
                 .map(|item| of.item(Some(item)))
                 .ok_or_else(|| format!("index out of range: {number}"));
         }
-        (_, Value::Object(entries), Value::String(name)) => {
-            return Ok(of.item(entries.get(name)));
+        (_, Value::Object(entries), _) => {
+            return right_key(of, key).map(|name| of.item(entries.get(name)));
         }
         (_, Value::Array(_), _) => {
             return Err(format!(
                 "cannot index slice/array with type {}",
                 key.type_name()
             ));
-        }
-        (_, Value::Object(_), _) => {
-            return Err(wrong_key(key));
         }
         (_, Value::String(text), Value::Number(number)) => {
             return position()
@@ -410,8 +404,13 @@ fn entry(of: &Datum, key: &Datum) -> Result<Datum, String> {
     Err(format!("can't index item of type {}", of.type_name()))
 }
 
-fn wrong_key(key: &Datum) -> String {
-    format!("value has type {}; should be string", key.type_name())
+/// A key that is of the very type of a map's keys.
+fn right_key<'a>(map: &Datum, key: &'a Datum) -> Result<&'a str, String> {
+    let (is, wanted) = (key.type_name(), map.ty.key());
+    match &key.value {
+        Value::String(name) if is == wanted => Ok(name),
+        _ => Err(format!("value has type {is}; should be {wanted}")),
+    }
 }
 
 fn slice(value: &Datum, bounds: &[Datum]) -> Result<Datum, String> {

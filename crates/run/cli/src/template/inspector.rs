@@ -55,14 +55,16 @@ impl Inspector {
     /// # Errors
     /// The sentence of the last attempt, which begins with `template: :`.
     pub(crate) fn print(&mut self, object: &Object) -> Result<String, String> {
-        let Self { template, missing } = self;
-        let typed = eval::execute(template, &object.value, Mode::Typed(object.ty), *missing);
-        match (typed, object.json) {
-            (Err(_), Json::Kept) => {
-                *missing = MissingKey::Error;
-                eval::execute(template, &object.value, Mode::Raw, *missing)
-            }
-            (printed, _) => printed,
+        let (printed, done) = self.attempt(object, Mode::Typed(object.ty));
+        if done.is_ok() || object.json == Json::Dropped {
+            return done.map(|()| printed);
         }
+        self.missing = MissingKey::Error;
+        let (printed, done) = self.attempt(object, Mode::Raw);
+        done.map(|()| printed)
+    }
+
+    fn attempt(&self, object: &Object, mode: Mode) -> (String, Result<(), String>) {
+        eval::execute(&self.template, &object.value, mode, self.missing)
     }
 }

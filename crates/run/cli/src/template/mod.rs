@@ -9,6 +9,7 @@
 //! which fields there are, in which order, and what those are that JSON leaves
 //! out.
 
+mod datum;
 mod eval;
 mod functions;
 mod inspector;
@@ -27,6 +28,7 @@ pub(crate) use inspector::{Inspector, Json, Object};
 /// A parsed template.
 #[derive(Debug)]
 pub(crate) struct Template {
+    name: &'static str,
     source: String,
     nodes: Vec<parse::Node>,
 }
@@ -46,10 +48,24 @@ impl Template {
     /// # Errors
     /// A sentence that begins with `template: :`.
     pub(crate) fn parse(source: &str) -> Result<Self, String> {
-        let tokens = lex::tokens(source)?;
+        Self::parse_named("", source)
+    }
+
+    /// Parses a template that has a name in its errors.
+    ///
+    /// # Errors
+    /// A sentence that begins with `template: NAME:`.
+    pub(crate) fn parse_named(name: &'static str, source: &str) -> Result<Self, String> {
+        let nodes = lex::tokens(source)
+            .and_then(parse::parse)
+            .map_err(|error| match error.strip_prefix("template: :") {
+                Some(rest) => format!("template: {name}:{rest}"),
+                None => error,
+            })?;
         Ok(Self {
+            name,
             source: source.to_owned(),
-            nodes: parse::parse(tokens)?,
+            nodes,
         })
     }
 
@@ -66,6 +82,13 @@ impl Template {
     /// # Errors
     /// As [`execute`](Self::execute).
     pub(crate) fn execute_as(&self, data: &Value, mode: Mode) -> Result<String, String> {
+        let (printed, done) = self.print(data, mode);
+        done.map(|()| printed)
+    }
+
+    /// What the template prints up to its end or to an error, and that error,
+    /// for those who have written the one before they meet the other.
+    pub(crate) fn print(&self, data: &Value, mode: Mode) -> (String, Result<(), String>) {
         eval::execute(self, data, mode, MissingKey::NoValue)
     }
 

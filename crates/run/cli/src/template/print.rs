@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::LABELS_FIELD;
-use super::eval::Datum;
+use super::datum::Datum;
 use super::types::{self, Type};
 use super::write::{Form, float_text, number_text, write};
 use crate::flags::quantity::quote;
@@ -167,7 +167,7 @@ impl Verb {
         };
         let value = as_text.as_ref().unwrap_or(&datum.value);
         let bad = || {
-            if value.is_null() {
+            if value.is_null() && !datum.ty.is_typed() {
                 return format!("%!{letter}(<nil>)");
             }
             format!("%!{letter}({}={})", datum.type_name(), plain(datum))
@@ -185,11 +185,13 @@ impl Verb {
                     self.cut(text)
                 }
             }
-            ('v', Value::Number(number)) => {
-                return self.pad(&self.signed(number_text(number)), true, out);
-            }
+            // A plus of %+v asks for the names of fields.
+            ('v', Value::Number(number)) => return self.pad(&number_text(number), true, out),
             ('v', _) => plain(datum),
             ('s', Value::Array(_) | Value::Object(_)) => plain(datum),
+            ('s', Value::Null) if matches!(datum.ty, Type::Slice(..) | Type::Map(..)) => {
+                plain(datum)
+            }
             ('q', Value::String(text)) => quote(&self.cut(text)),
             ('q', Value::Array(items)) => {
                 let items: Vec<String> = items

@@ -1,6 +1,22 @@
 use serde_json::json;
 
+use super::eval::{self, MissingKey};
+use super::types::{CONTAINER, TEXTS, Type, embedded, field, structure};
 use super::*;
+
+/// A container with two fields more.
+const DATA: &Type = &structure(
+    "test.Data",
+    &[
+        embedded("InspectResponse", CONTAINER),
+        field("Ratio", &Type::Number("float64")),
+        field("Empty", TEXTS),
+    ],
+);
+
+fn typed(source: &str) -> Result<String, String> {
+    Template::parse(source)?.execute_as(&data(), Mode::Typed(DATA))
+}
 
 fn data() -> Value {
     json!({
@@ -19,14 +35,12 @@ fn data() -> Value {
     })
 }
 
-/// Each was checked against Go's text/template with docker's functions on the same
-/// data, but for four that docker's own types decide: another case of a name, the
-/// zero value of a map of texts, the order of a struct, a list that is null.
+/// Each was checked against Go's text/template with docker's functions on the
+/// same data.
 #[test]
 fn prints_what_go_prints() {
     for (source, expected) in [
         ("plain", "plain"),
-        ("{{.Id}}", "0123456789abcdef"),
         ("{{.ID}}", "0123456789abcdef"),
         ("{{ .State.Pid }}:{{.State.Running}}", "4242:true"),
         ("{{.Args}}", "[-c exit 3]"),
@@ -82,8 +96,8 @@ fn prints_what_go_prints() {
         ("{{/* nothing */}}x{{- /* here */ -}} y", "xy"),
         ("{{json .Args}}", "[\"-c\",\"exit 3\"]"),
         (
-            "{{json .State}}",
-            "{\"Status\":\"running\",\"Running\":true,\"Pid\":4242,\"ExitCode\":0}",
+            "{{json (index .NetworkSettings.Ports \"80/tcp\")}}",
+            "[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"8080\"}]",
         ),
         ("{{.Config.Env | json}}", "[\"A=1\",\"B=2\"]"),
         ("{{join .Args \" \"}}", "-c exit 3"),
@@ -93,19 +107,19 @@ fn prints_what_go_prints() {
             "/WEB abc A Bc",
         ),
         ("{{index (split .Name \"/\") 1}}", "web"),
-        ("{{truncate .Id 4}}", "0123"),
+        ("{{truncate .ID 4}}", "0123"),
         ("{{pad .Name 1 2}}|", " /web  |"),
         (
             "{{len .Args}} {{len .Name}} {{len .Config.Labels}}",
             "2 4 2",
         ),
-        ("{{slice .Id 0 12}}", "0123456789ab"),
+        ("{{slice .ID 0 12}}", "0123456789ab"),
         (
             "{{printf \"%s|%q|%5d|%-5d|%05d|%.2f|%t|%v|%%\" .Name .Name .State.Pid 7 42 .Ratio true .Args}}",
             "/web|\"/web\"| 4242|7    |00042|0.25|true|[-c exit 3]|%",
         ),
         (
-            "{{printf \"%.12s %x %X %8.3f|\" .Id 255 \"hi\" 1.5}}",
+            "{{printf \"%.12s %x %X %8.3f|\" .ID 255 \"hi\" 1.5}}",
             "0123456789ab ff 6869    1.500|",
         ),
         ("{{printf \"%d\" \"x\"}}", "%!d(string=x)"),

@@ -4,7 +4,7 @@ use jiff::fmt::temporal::{DateTimeParser, PiecesOffset};
 use serde_json::{Number, Value};
 
 use super::LABELS_FIELD;
-use super::types::{Struct, Type};
+use super::types::{Own, Struct, Type};
 
 /// What stands for an address, which no two runs of docker's client share.
 const ADDRESS: &str = "0xc000000000";
@@ -35,7 +35,7 @@ pub(super) fn write(value: &Value, ty: &Type, form: Form, out: &mut String) {
 fn writes_itself(ty: &Type) -> bool {
     match ty {
         Type::Time | Type::Duration => true,
-        Type::Struct(of) => !of.written.is_empty(),
+        Type::Struct(of) => matches!(of.own, Own::Text(_)),
         _ => false,
     }
 }
@@ -93,19 +93,19 @@ fn inner(value: &Value, ty: &Type, form: Form, out: &mut String) {
 
 fn element(ty: &Type) -> &Type {
     match ty {
-        Type::Slice(_, item) | Type::Map(_, item) => item,
+        Type::Slice(_, item) | Type::Map(_, _, item) => item,
         _ => &Type::Interface,
     }
 }
 
 fn structure(object: &Value, of: &Struct, form: Form, out: &mut String) {
-    for (name, after) in of.written {
-        if let Some((value, ty)) = of.find(name, object) {
-            inner(&value, ty, form, out);
+    if let Own::Text(parts) = of.own {
+        for (name, after) in parts {
+            if let Some((value, ty)) = of.find(name, object) {
+                inner(&value, ty, form, out);
+            }
+            out.push_str(after);
         }
-        out.push_str(after);
-    }
-    if !of.written.is_empty() {
         return;
     }
     out.push('{');

@@ -181,15 +181,15 @@ fn events(session: &mut Session, parsed: &Parsed) -> Outcome {
                 error.to_string()
             })
         })?;
-        let line = match &template {
-            Some(template) => template
-                .execute_as(&event, Mode::Typed(types::EVENT))
-                .map_err(Failure::new)?,
-            None => event_line(&event),
+        let (mut line, done) = match &template {
+            Some(template) => template.print(&event, Mode::Typed(types::EVENT)),
+            None => (event_line(&event), Ok(())),
         };
-        if terminal::write_stdout(format!("{line}\n").as_bytes()).is_err() {
+        line.push('\n');
+        if terminal::write_stdout(line.as_bytes()).is_err() {
             return Ok(exit::FAILURE);
         }
+        done.map_err(Failure::new)?;
     }
     Ok(exit::SUCCESS)
 }

@@ -120,7 +120,7 @@ pub(super) const CONFIG: &Type = &structure(
         field("AttachStdin", BOOL),
         field("AttachStdout", BOOL),
         field("AttachStderr", BOOL),
-        field("ExposedPorts", &Type::Map("nat.PortSet", EMPTY)).filled(),
+        field("ExposedPorts", &Type::Map("nat.PortSet", "nat.Port", EMPTY)).filled(),
         field("Tty", BOOL),
         field("OpenStdin", BOOL),
         field("StdinOnce", BOOL),
@@ -156,6 +156,7 @@ pub(super) const HEALTHCHECK: &Type = &structure(
 
 const PORT_MAP: &Type = &Type::Map(
     "nat.PortMap",
+    "nat.Port",
     &Type::Slice(
         "[]nat.PortBinding",
         &structure(
@@ -278,7 +279,7 @@ const WEIGHTS: &Type = &Type::Slice(
     &Type::Pointer(&Type::Struct(Struct {
         name: "blkiodev.WeightDevice",
         fields: &[field("Path", TEXT), field("Weight", UINT16)],
-        written: &[("Path", ":"), ("Weight", "")],
+        own: Own::Text(&[("Path", ":"), ("Weight", "")]),
     })),
 );
 
@@ -287,7 +288,7 @@ const THROTTLES: &Type = &Type::Slice(
     &Type::Pointer(&Type::Struct(Struct {
         name: "blkiodev.ThrottleDevice",
         fields: &[field("Path", TEXT), field("Rate", UINT64)],
-        written: &[("Path", ":"), ("Rate", "")],
+        own: Own::Text(&[("Path", ":"), ("Rate", "")]),
     })),
 );
 
@@ -298,7 +299,7 @@ const ULIMIT: &Type = &Type::Struct(Struct {
         field("Hard", INT64),
         field("Soft", INT64),
     ],
-    written: &[("Name", "="), ("Soft", ":"), ("Hard", "")],
+    own: Own::Text(&[("Name", "="), ("Soft", ":"), ("Hard", "")]),
 });
 
 const DEVICE: &Type = &structure(
@@ -399,6 +400,7 @@ const NETWORK_SETTINGS: &Type = &structure(
             "Networks",
             &Type::Map(
                 "map[string]*network.EndpointSettings",
+                "string",
                 &Type::Pointer(ENDPOINT),
             ),
         ),

@@ -40,7 +40,8 @@ pub(crate) enum Type {
     FileMode,
     Time,
     Slice(&'static str, &'static Type),
-    Map(&'static str, &'static Type),
+    /// Its name, its keys' type and its elements'.
+    Map(&'static str, &'static str, &'static Type),
     Pointer(&'static Type),
     Struct(Struct),
 }
@@ -50,8 +51,17 @@ pub(crate) enum Type {
 pub(crate) struct Struct {
     name: &'static str,
     pub(super) fields: &'static [Field],
-    /// For a struct that writes itself: fields, each with what follows it.
-    pub(super) written: &'static [(&'static str, &'static str)],
+    pub(super) own: Own,
+}
+
+/// What a struct does in its own way.
+#[derive(Debug)]
+pub(super) enum Own {
+    Nothing,
+    /// It writes itself: fields, each with what follows it.
+    Text(&'static [(&'static str, &'static str)]),
+    /// It encodes itself by way of a map, so all within it stands by name.
+    Json,
 }
 
 /// A field of a struct.
@@ -80,6 +90,7 @@ pub(super) const PLAIN: &Type = &Type::Plain;
 pub(super) const RAW: &Type = &Type::Raw;
 pub(super) const INTERFACE: &Type = &Type::Interface;
 pub(super) const TEXT: &Type = &Type::Text("string");
+pub(super) const PORT: &Type = &Type::Text("nat.Port");
 pub(super) const BOOL: &Type = &Type::Bool;
 const INT: &Type = &Type::Number("int");
 const INT64: &Type = &Type::Number("int64");
@@ -88,16 +99,16 @@ const UINT64: &Type = &Type::Number("uint64");
 const DURATION: &Type = &Type::Duration;
 const TIME: &Type = &Type::Time;
 pub(super) const TEXTS: &Type = &Type::Slice("[]string", TEXT);
-const TEXT_MAP: &Type = &Type::Map("map[string]string", TEXT);
+const TEXT_MAP: &Type = &Type::Map("map[string]string", "string", TEXT);
 /// `map[string]struct{}`, a set.
-const SET: &Type = &Type::Map("map[string]struct {}", EMPTY);
+const SET: &Type = &Type::Map("map[string]struct {}", "string", EMPTY);
 const EMPTY: &Type = &structure("struct {}", &[]);
 
 pub(super) const fn structure(name: &'static str, fields: &'static [Field]) -> Type {
     Type::Struct(Struct {
         name,
         fields,
-        written: &[],
+        own: Own::Nothing,
     })
 }
 
@@ -146,7 +157,7 @@ impl Type {
             Self::Duration => "time.Duration".to_owned(),
             Self::FileMode => "fs.FileMode".to_owned(),
             Self::Time => "time.Time".to_owned(),
-            Self::Text(name) | Self::Number(name) | Self::Slice(name, _) | Self::Map(name, _) => {
+            Self::Text(name) | Self::Number(name) | Self::Slice(name, _) | Self::Map(name, ..) => {
                 (*name).to_owned()
             }
             Self::Pointer(to) => format!("*{}", to.name(value)),
@@ -175,9 +186,18 @@ impl Type {
     /// The type of its elements.
     pub(super) fn item(&'static self) -> &'static Self {
         match self.indirect() {
-            Self::Slice(_, item) | Self::Map(_, item) => item,
+            Self::Slice(_, item) | Self::Map(_, _, item) => item,
             Self::Raw | Self::Interface => INTERFACE,
             _ => PLAIN,
+        }
+    }
+
+    /// The type of a map's keys.
+    pub(super) fn key(&self) -> &'static str {
+        match self {
+            Self::Map(_, key, _) => key,
+            Self::Pointer(to) => to.key(),
+            _ => "string",
         }
     }
 
@@ -193,6 +213,10 @@ impl Type {
                 Self::Struct(_) => Value::Object(Map::new()),
                 _ => Value::Null,
             },
+            // Docker takes a lone word for a list of one.
+            (Some(Value::String(word)), Self::Slice("strslice.StrSlice", _)) => {
+                Value::from(vec![word.as_str()])
+            }
             (Some(value), _) => value.clone(),
         }
     }
@@ -245,9 +269,13 @@ pub(super) fn encoded(value: &Value, ty: &'static Type) -> Value {
         (Type::Struct(of), Value::Object(_)) => {
             let mut fields = Map::new();
             encode_fields(of, value, &mut fields);
-            Value::Object(fields)
+            match of.own {
+                Own::Json => encoded(&Value::Object(fields), INTERFACE),
+                _ => Value::Object(fields),
+            }
         }
         (Type::Plain, _) => value.clone(),
+        (Type::Time, Value::String(moment)) => Value::from(shortest(moment)),
         (ty, Value::Array(items)) => {
             Value::Array(items.iter().map(|item| encoded(item, ty.item())).collect())
         }
@@ -263,6 +291,21 @@ pub(super) fn encoded(value: &Value, ty: &'static Type) -> Value {
             )
         }
         _ => value.clone(),
+    }
+}
+
+/// A moment without the zeros at the end of its second's fraction.
+fn shortest(moment: &str) -> String {
+    let Some((whole, rest)) = moment.split_once('.') else {
+        return moment.to_owned();
+    };
+    let zone = rest
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(rest.len());
+    let (fraction, zone) = rest.split_at(zone);
+    match fraction.trim_end_matches('0') {
+        "" => format!("{whole}{zone}"),
+        fraction => format!("{whole}.{fraction}{zone}"),
     }
 }
 
@@ -292,3 +335,6 @@ fn is_empty(value: &Value, ty: &Type) -> bool {
         (Value::Object(entries), _) => entries.is_empty(),
     }
 }
+
+#[cfg(test)]
+mod tests;

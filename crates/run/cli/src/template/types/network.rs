@@ -34,7 +34,7 @@ pub(crate) const NETWORK: &Type = &structure(
         field("ConfigOnly", BOOL),
         field(
             "Containers",
-            &Type::Map("map[string]network.EndpointResource", MEMBER),
+            &Type::Map("map[string]network.EndpointResource", "string", MEMBER),
         ),
         field("Options", TEXT_MAP),
         field("Labels", TEXT_MAP),
@@ -51,7 +51,7 @@ pub(crate) const NETWORK: &Type = &structure(
         .filled(),
         field(
             "Services",
-            &Type::Map("map[string]network.ServiceInfo", SERVICE),
+            &Type::Map("map[string]network.ServiceInfo", "string", SERVICE),
         )
         .filled(),
     ],

@@ -161,7 +161,11 @@ const ENGINE_INFO: &Type = &structure(
         field("ServerVersion", TEXT),
         field(
             "Runtimes",
-            &Type::Map("map[string]system.RuntimeWithStatus", RUNTIME_WITH_STATUS),
+            &Type::Map(
+                "map[string]system.RuntimeWithStatus",
+                "string",
+                RUNTIME_WITH_STATUS,
+            ),
         ),
         field("DefaultRuntime", TEXT),
         field("Swarm", SWARM),
@@ -209,16 +213,18 @@ const ENGINE_INFO: &Type = &structure(
     ],
 );
 
-/// Encoded by way of a map, so its fields stand by name.
-const REGISTRY_CONFIG: &Type = &structure(
-    "registry.ServiceConfig",
-    &[
+const REGISTRY_CONFIG: &Type = &Type::Struct(Struct {
+    name: "registry.ServiceConfig",
+    own: Own::Json,
+    fields: &[
         field("AllowNondistributableArtifactsCIDRs", TEXTS).filled(),
         field("AllowNondistributableArtifactsHostnames", TEXTS).filled(),
+        field("InsecureRegistryCIDRs", TEXTS),
         field(
             "IndexConfigs",
             &Type::Map(
                 "map[string]*registry.IndexInfo",
+                "string",
                 &Type::Pointer(&structure(
                     "registry.IndexInfo",
                     &[
@@ -230,10 +236,9 @@ const REGISTRY_CONFIG: &Type = &structure(
                 )),
             ),
         ),
-        field("InsecureRegistryCIDRs", TEXTS),
         field("Mirrors", TEXTS),
     ],
-);
+});
 
 const RUNTIME_WITH_STATUS: &Type = &structure(
     "system.RuntimeWithStatus",
@@ -249,7 +254,7 @@ const RUNTIME_WITH_STATUS: &Type = &structure(
                     renamed(
                         "Options",
                         "options",
-                        &Type::Map("map[string]interface {}", INTERFACE),
+                        &Type::Map("map[string]interface {}", "string", INTERFACE),
                     )
                     .filled(),
                 ],

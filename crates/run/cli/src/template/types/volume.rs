@@ -6,8 +6,7 @@ use super::*;
 pub(crate) const VOLUME: &Type = &structure(
     "volume.Volume",
     &[
-        // Of a swarm, which no engine of ours is: it is always nil.
-        field("ClusterVolume", &Type::Pointer(INTERFACE)).filled(),
+        field("ClusterVolume", &Type::Pointer(CLUSTER_VOLUME)).filled(),
         field("CreatedAt", TEXT).filled(),
         field("Driver", TEXT),
         field("Labels", TEXT_MAP),
@@ -15,7 +14,11 @@ pub(crate) const VOLUME: &Type = &structure(
         field("Name", TEXT),
         field("Options", TEXT_MAP),
         field("Scope", TEXT),
-        field("Status", &Type::Map("map[string]interface {}", INTERFACE)).filled(),
+        field(
+            "Status",
+            &Type::Map("map[string]interface {}", "string", INTERFACE),
+        )
+        .filled(),
         field(
             "UsageData",
             &Type::Pointer(&structure(
@@ -24,5 +27,20 @@ pub(crate) const VOLUME: &Type = &structure(
             )),
         )
         .filled(),
+    ],
+);
+
+/// Of a swarm, which no engine of ours is part of: it is always nil, and only
+/// the names of its fields matter.
+const CLUSTER_VOLUME: &Type = &structure(
+    "volume.ClusterVolume",
+    &[
+        field("ID", TEXT),
+        field("Version", INTERFACE),
+        field("CreatedAt", TIME),
+        field("UpdatedAt", TIME),
+        field("Spec", INTERFACE),
+        field("PublishStatus", INTERFACE).filled(),
+        field("Info", INTERFACE).filled(),
     ],
 );
