@@ -1,6 +1,5 @@
 use serde_json::json;
 
-use super::eval::{self, MissingKey};
 use super::types::{CONTAINER, TEXTS, Type, embedded, field, structure};
 use super::*;
 
@@ -14,8 +13,13 @@ const DATA: &Type = &structure(
     ],
 );
 
-fn typed(source: &str) -> Result<String, String> {
-    Template::parse(source)?.execute_as(&data(), Mode::Typed(DATA))
+fn inspected(source: &str) -> Result<String, String> {
+    let object = Object {
+        value: data(),
+        ty: DATA,
+        json: Json::Kept,
+    };
+    Inspector::new(Template::parse(source)?).print(&object)
 }
 
 fn data() -> Value {
@@ -101,7 +105,6 @@ fn prints_what_go_prints() {
         ),
         ("{{.Config.Env | json}}", "[\"A=1\",\"B=2\"]"),
         ("{{join .Args \" \"}}", "-c exit 3"),
-        ("{{join .Config.Labels \",\"}}", "1,2"),
         (
             "{{upper .Name}} {{lower \"ABC\"}} {{title \"a bc\"}}",
             "/WEB abc A Bc",
@@ -131,7 +134,7 @@ fn prints_what_go_prints() {
             "0.25 1 97 16 -3",
         ),
         ("{{`raw \\n`}} {{\"\\t\\u00e9\"}}", "raw \\n \té"),
-        ("{{.Config.Cmd}}", "<nil>"),
+        ("{{.Config.Cmd}}", "[]"),
         (
             "{{ne .State.ExitCode 0}} {{lt 1 2}} {{ge \"b\" \"a\"}}",
             "false true true",
@@ -146,13 +149,7 @@ fn prints_what_go_prints() {
         ),
         ("{{.State.Status | upper | printf \"%s!\"}}", "RUNNING!"),
     ] {
-        let expected = expected.to_owned();
-        let template = Template::parse(source).unwrap_or_else(|error| panic!("{source}: {error}"));
-        assert_eq!(
-            template.execute(&data()).as_deref(),
-            Ok(expected.as_str()),
-            "{source}"
-        );
+        assert_eq!(inspected(source).as_deref(), Ok(expected), "{source}");
     }
 }
 
@@ -186,23 +183,78 @@ fn what_cannot_be_parsed_says_why() {
     }
 }
 
+/// The sentences of docker's client, which are those of the second attempt,
+/// on bare JSON.
 #[test]
-fn what_cannot_be_evaluated_says_why() {
-    let run = |source: &str| {
-        Template::parse(source)
-            .unwrap()
-            .execute(&data())
-            .unwrap_err()
-    };
+fn what_cannot_be_evaluated_says_where_and_why() {
+    for (source, expected) in [
+        (
+            "{{.Nope}}",
+            "1:2: executing \"\" at <.Nope>: map has no entry for key \"Nope\"",
+        ),
+        (
+            "a\né{{ .State.Nope }}",
+            "2:11: executing \"\" at <.State.Nope>: map has no entry for key \"Nope\"",
+        ),
+        (
+            "{{with .State}}{{.Nope}}{{end}}",
+            "1:17: executing \"\" at <.Nope>: map has no entry for key \"Nope\"",
+        ),
+        (
+            "{{.Name.First}}",
+            "1:7: executing \"\" at <.Name.First>: can't evaluate field First in type interface {}",
+        ),
+        (
+            "{{ index   .Args   9 }}",
+            "1:3: executing \"\" at <index .Args 9>: error calling index: index out of range: 9",
+        ),
+        (
+            "{{.State.Health.Status}}",
+            "1:8: executing \"\" at <.State.Health.Status>: map has no entry for key \"Health\"",
+        ),
+        (
+            "{{.Config.Cmd.First}}",
+            "1:9: executing \"\" at <.Config.Cmd.First>: nil pointer evaluating interface {}.First",
+        ),
+        (
+            "{{eq .Name 1}}",
+            "1:2: executing \"\" at <eq .Name 1>: error calling eq: incompatible types for comparison",
+        ),
+        (
+            "{{range .Name}}x{{end}}",
+            "1:8: executing \"\" at <.Name>: range can't iterate over /web",
+        ),
+        (
+            "{{.Name \"x\"}}",
+            "1:2: executing \"\" at <.Name>: Name is not a method but has arguments",
+        ),
+        (
+            "{{lower .State}}",
+            "1:8: executing \"\" at <.State>: wrong type for value; expected string; got map[string]interface {}",
+        ),
+        (
+            "{{lower 1}}",
+            "1:8: executing \"\" at <1>: expected string; found 1",
+        ),
+        (
+            "{{json}}",
+            "1:2: executing \"\" at <json>: wrong number of args for json: want 1 got 0",
+        ),
+        (
+            "{{index}}",
+            "1:2: executing \"\" at <index>: wrong number of args for index: want at least 1 got 0",
+        ),
+    ] {
+        let expected = format!("template: :{expected}");
+        assert_eq!(inspected(source), Err(expected), "{source}");
+    }
+    let named = Template::parse_named("version", "{{.A}} {{.B.C}}").unwrap();
+    let (printed, done) = named.print(&json!({"A": "a", "B": "b"}), Mode::Raw);
+    assert_eq!(printed, "a ");
     assert_eq!(
-        run("{{.Nope}}"),
-        "template: :1:2: executing \"\" at <.Nope>: map has no entry for key \"Nope\""
+        done.unwrap_err(),
+        "template: version:1:11: executing \"version\" at <.B.C>: can't evaluate field C in type interface {}"
     );
-    assert!(run("{{.Name.First}}").contains("can't evaluate field First in type string"));
-    assert!(run("{{index .Args 9}}").contains("error calling index: index out of range: 9"));
-    assert!(run("{{.State.Health.Status}}").contains("nil pointer evaluating"));
-    assert!(run("{{eq .Name 1}}").contains("incompatible types for comparison"));
-    assert!(run("{{range .Name}}x{{end}}").contains("range can't iterate over"));
 }
 
 #[test]
