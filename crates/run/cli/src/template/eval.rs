@@ -12,8 +12,8 @@ use crate::flags::quantity::quote;
 /// What the dot is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Mode {
-    /// A row of a listing: unknown fields are errors.
-    Row,
+    /// A row of a listing, of a type that errors about unknown fields name.
+    Row(&'static str),
     /// The names of a table's columns: docker's functions leave them alone.
     Header,
     /// JSON read into a type.
@@ -46,7 +46,7 @@ pub(super) fn execute(
     missing: MissingKey,
 ) -> (String, Result<(), String>) {
     let ty = match mode {
-        Mode::Row | Mode::Header => PLAIN,
+        Mode::Row(_) | Mode::Header => PLAIN,
         Mode::Typed(ty) => ty,
         Mode::Raw => RAW,
     };
@@ -303,7 +303,8 @@ impl Evaluator<'_> {
             return Ok(Datum::absent());
         };
         let receiver = self.fields(dot, path)?;
-        if !matches!(self.mode, Mode::Row | Mode::Header) || name != "Label" || !path.is_empty() {
+        if !matches!(self.mode, Mode::Row(_) | Mode::Header) || name != "Label" || !path.is_empty()
+        {
             let is_map = match receiver.ty.indirect() {
                 Type::Map(..) => true,
                 Type::Raw | Type::Interface => receiver.value.is_object(),
@@ -492,13 +493,11 @@ impl Evaluator<'_> {
     }
 
     fn column(&self, row: &Map<String, Value>, name: &str) -> Result<Datum, String> {
-        match row.get(name) {
-            Some(value) => Ok(Datum::new(value.clone())),
-            None if matches!(self.mode, Mode::Header) => Ok(Datum::absent()),
-            None if row.contains_key(LABELS_FIELD) => {
-                Err(format!("can't evaluate field {name} in type row"))
-            }
-            None => Err(format!("map has no entry for key {}", quote(name))),
+        match (row.get(name), self.mode) {
+            (Some(value), _) => Ok(Datum::new(value.clone())),
+            (None, Mode::Header) => Ok(Datum::absent()),
+            (None, Mode::Row(ty)) => Err(format!("can't evaluate field {name} in type {ty}")),
+            (None, _) => Err(format!("map has no entry for key {}", quote(name))),
         }
     }
 }

@@ -69,18 +69,10 @@ impl Template {
         })
     }
 
-    /// Prints the template with the row `data` as its dot.
+    /// Prints the template with `data` as its dot.
     ///
     /// # Errors
     /// A sentence that begins with `template: :`.
-    pub(crate) fn execute(&self, data: &Value) -> Result<String, String> {
-        self.execute_as(data, Mode::Row)
-    }
-
-    /// Prints the template in another mode.
-    ///
-    /// # Errors
-    /// As [`execute`](Self::execute).
     pub(crate) fn execute_as(&self, data: &Value, mode: Mode) -> Result<String, String> {
         let (printed, done) = self.print(data, mode);
         done.map(|()| printed)

@@ -13,6 +13,8 @@ const DATA: &Type = &structure(
     ],
 );
 
+const ROW: Mode = Mode::Row("*formatter.ContainerContext");
+
 fn inspected(source: &str) -> Result<String, String> {
     let object = Object {
         value: data(),
@@ -263,7 +265,7 @@ fn rows_have_labels_and_headers_leave_functions_alone() {
     let template =
         Template::parse("{{upper .Names}}\t{{.Label \"com.site.rack-no\"}}\t{{json .}}").unwrap();
     assert_eq!(
-        template.execute(&row).unwrap(),
+        template.execute_as(&row, ROW).unwrap(),
         "WEB\t7\t{\"Names\":\"web\"}"
     );
     let headers = json!({"Names": "names"});
@@ -278,7 +280,7 @@ fn rows_have_labels_and_headers_leave_functions_alone() {
 fn escapers() {
     let value = json!({"A": "<a href='x'>\"b\" & c=d\\\n\u{e9}</a>", "N": 5});
     let check = |source: &str, expected: &str| {
-        let got = Template::parse(source).unwrap().execute(&value);
+        let got = Template::parse(source).unwrap().execute_as(&value, ROW);
         assert_eq!(got.as_deref(), Ok(expected), "{source}");
     };
     check(
@@ -292,7 +294,7 @@ fn escapers() {
     check("{{urlquery .N \" /é\"}}", "5+%2F%C3%A9");
     check("{{.N | html}}", "5");
     let doubled = "{{".to_owned() + &"js (".repeat(40) + "\"\\\\\"" + &")".repeat(40) + "}}";
-    let grown = Template::parse(&doubled).map(|template| template.execute(&value).is_err());
+    let grown = Template::parse(&doubled).map(|template| template.execute_as(&value, ROW).is_err());
     assert!(grown.unwrap_or(true), "escapes of escapes stay small");
 }
 
@@ -307,13 +309,13 @@ fn hostile_templates_stay_small() {
     assert!(
         Template::parse("{{printf \"%99999999d\" 1}}")
             .unwrap()
-            .execute(&data())
+            .execute_as(&data(), ROW)
             .is_err()
     );
     assert!(
         Template::parse("{{pad .Name 4000000000 1}}")
             .unwrap()
-            .execute(&data())
+            .execute_as(&data(), ROW)
             .is_err()
     );
 }

@@ -153,14 +153,16 @@ fn ps(session: &mut Session, parsed: &Parsed) -> Outcome {
         raw: &raw_format(parsed.on("size")),
         raw_quiet: "container_id: {{.ID}}",
     };
-    let format = Format::parse(source(parsed, shapes)).map_err(|failure| {
-        // docker looks at this verb's template before it lists anything.
-        Failure::new(
-            failure
-                .text
-                .replacen("template parsing error", "failed to parse template", 1),
-        )
-    })?;
+    let format = Format::parse(source(parsed, shapes), "*formatter.ContainerContext").map_err(
+        |failure| {
+            // docker looks at this verb's template before it lists anything.
+            Failure::new(failure.text.replacen(
+                "template parsing error",
+                "failed to parse template",
+                1,
+            ))
+        },
+    )?;
     // Sizes cost the engine a walk: they are asked for where they are shown.
     let size =
         parsed.on("size") || (!parsed.given("size") && !parsed.on("quiet") && format.reads("Size"));
