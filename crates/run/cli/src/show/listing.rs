@@ -43,11 +43,6 @@ impl Format {
         })
     }
 
-    /// Whether it shows the field.
-    pub(crate) fn reads(&self, name: &str) -> bool {
-        self.template.reads(name)
-    }
-
     /// The whole listing. `headers` names each column.
     pub(crate) fn write(&self, headers: &[(&str, &str)], rows: &[Row]) -> Result<String, Failure> {
         let failed = |error: String| Failure::new(format!("template parsing error: {error}"));

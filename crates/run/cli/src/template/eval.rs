@@ -303,8 +303,8 @@ impl Evaluator<'_> {
             return Ok(Datum::absent());
         };
         let receiver = self.fields(dot, path)?;
-        if !matches!(self.mode, Mode::Row(_) | Mode::Header) || name != "Label" || !path.is_empty()
-        {
+        let of_row = matches!(self.mode, Mode::Row(_) | Mode::Header) && path.is_empty();
+        if !of_row || name != "Label" {
             let is_map = match receiver.ty.indirect() {
                 Type::Map(..) => true,
                 Type::Raw | Type::Interface => receiver.value.is_object(),
@@ -314,9 +314,13 @@ impl Evaluator<'_> {
                 return Err(self.error(&format!("{name} is not a method but has arguments")));
             }
             self.fields(&receiver, std::slice::from_ref(name))?;
-            return Err(self.error(&format!(
-                "{name} has arguments but cannot be invoked as function"
-            )));
+            // The columns of a row are methods without arguments.
+            return Err(self.error(&if of_row {
+                let given = operands.len() + usize::from(piped.is_some());
+                format!("wrong number of args for {name}: want 0 got {given}")
+            } else {
+                format!("{name} has arguments but cannot be invoked as function")
+            }));
         }
         let mut arguments = Vec::new();
         for (operand, span) in operands {
@@ -496,6 +500,9 @@ impl Evaluator<'_> {
         match (row.get(name), self.mode) {
             (Some(value), _) => Ok(Datum::new(value.clone())),
             (None, Mode::Header) => Ok(Datum::absent()),
+            (None, Mode::Row(_)) if name == "Label" && row.contains_key(LABELS_FIELD) => {
+                Err("wrong number of args for Label: want 1 got 0".to_owned())
+            }
             (None, Mode::Row(ty)) => Err(format!("can't evaluate field {name} in type {ty}")),
             (None, _) => Err(format!("map has no entry for key {}", quote(name))),
         }

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::datum::Datum;
 use super::print;
@@ -375,14 +375,14 @@ fn entry(of: &Datum, key: &Datum) -> Result<Datum, String> {
             return right_key(of, key).map(|_| of.item(None));
         }
         (Type::Slice(..), Value::Null, Value::Number(number)) if !of.ty.is_pointer() => {
-            return Err(format!("index out of range: {number}"));
+            return Err(out_of_range("slice", number, 0));
         }
         (_, Value::Null, _) => return Err("index of nil pointer".to_owned()),
         (_, Value::Array(items), Value::Number(number)) => {
             return position()
                 .and_then(|at| items.get(at))
                 .map(|item| of.item(Some(item)))
-                .ok_or_else(|| format!("index out of range: {number}"));
+                .ok_or_else(|| out_of_range("slice", number, items.len()));
         }
         (_, Value::Object(entries), _) => {
             return right_key(of, key).map(|name| of.item(entries.get(name)));
@@ -397,11 +397,21 @@ fn entry(of: &Datum, key: &Datum) -> Result<Datum, String> {
             return position()
                 .and_then(|at| text.as_bytes().get(at))
                 .map(|byte| Datum::new(Value::from(*byte)))
-                .ok_or_else(|| format!("index out of range: {number}"));
+                .ok_or_else(|| out_of_range("string", number, text.len()));
         }
         _ => {}
     }
     Err(format!("can't index item of type {}", of.type_name()))
+}
+
+/// Go itself lets the position right after the end pass, for reflection to
+/// stumble on.
+fn out_of_range(of: &str, position: &Number, length: usize) -> String {
+    if position.as_u64() == u64::try_from(length).ok() {
+        format!("reflect: {of} index out of range")
+    } else {
+        format!("index out of range: {position}")
+    }
 }
 
 /// A key that is of the very type of a map's keys.

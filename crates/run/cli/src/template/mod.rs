@@ -24,6 +24,7 @@ use serde_json::Value;
 use eval::MissingKey;
 pub(crate) use eval::Mode;
 pub(crate) use inspector::{Inspector, Json, Object};
+pub(crate) use print::html_safe;
 
 /// A parsed template.
 #[derive(Debug)]

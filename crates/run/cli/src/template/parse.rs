@@ -111,17 +111,22 @@ pub(super) fn reads(nodes: &[Node], name: &str) -> bool {
 }
 
 fn pipeline_reads(pipeline: &Pipeline, name: &str) -> bool {
-    pipeline
-        .commands
-        .iter()
-        .flat_map(|command| &command.operands)
-        .any(|(operand, _)| match operand {
-            Operand::Field(fields) | Operand::Variable(_, fields) => {
-                fields.first().is_some_and(|field| field == name)
-            }
-            Operand::Nested(nested, _) => pipeline_reads(nested, name),
-            _ => false,
-        })
+    let operands = || {
+        pipeline
+            .commands
+            .iter()
+            .flat_map(|command| &command.operands)
+    };
+    // To encode the dot is to read all of it.
+    let encodes = |(operand, _): &(Operand, Span)| matches!(operand, Operand::Function(function) if function == "json");
+    operands().any(|(operand, _)| match operand {
+        Operand::Field(fields) | Operand::Variable(_, fields) => {
+            fields.first().is_some_and(|field| field == name)
+        }
+        Operand::Nested(nested, _) => pipeline_reads(nested, name),
+        Operand::Dot => operands().any(encodes),
+        _ => false,
+    })
 }
 
 /// What ended a list of nodes.

@@ -44,7 +44,18 @@ pub(super) fn json(datum: &Datum) -> String {
     if let Value::Object(fields) = &mut value {
         fields.shift_remove(LABELS_FIELD);
     }
-    value.to_string()
+    match datum.ty {
+        // Rows encode themselves, and safe for HTML.
+        Type::Plain if !value.is_string() => html_safe(&value.to_string()),
+        _ => value.to_string(),
+    }
+}
+
+/// JSON whose texts are safe within HTML, as Go has it unless told otherwise.
+pub(crate) fn html_safe(json: &str) -> String {
+    json.replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
 }
 
 /// `print`: spaces between values that are no texts.

@@ -153,7 +153,7 @@ fn images(session: &mut Session, parsed: &Parsed) -> Outcome {
         .with_if("all", parsed.on("all"))
         .filtered(&filters);
     let images = session.engine.ask(ask)?;
-    let digests = parsed.on("digests") || format.reads("Digest") && source != "json";
+    let digests = parsed.on("digests") || source.contains("{{.Digest}}");
     let width = Width::of(parsed);
     let mut rows = Vec::new();
     for image in items(&images, "") {

@@ -9,7 +9,7 @@ use crate::failure::{Failure, Outcome, exit};
 use crate::flags::{Flag, Order, Parsed, STRING, SWITCH, flag, letter, quantity};
 use crate::session::Session;
 use crate::template::types::{self, Type};
-use crate::template::{Inspector, Json, Object, Template};
+use crate::template::{Inspector, Json, Object, Template, html_safe};
 
 const FORMAT: Flag = letter("format", 'f', STRING, "json or TEMPLATE");
 const SIZE: Flag = letter("size", 's', SWITCH, "Show sizes of containers");
@@ -302,17 +302,10 @@ fn show(
         None => out = format!("{}\n", indented(&Value::Array(found))),
     }
     if escapes {
-        out = escaped(&out);
+        out = html_safe(&out);
     }
     session.print(&out);
     Failure::joined(failures).map_or(Ok(exit::SUCCESS), Err)
-}
-
-/// JSON whose texts are safe within HTML.
-fn escaped(json: &str) -> String {
-    json.replace('<', "\\u003c")
-        .replace('>', "\\u003e")
-        .replace('&', "\\u0026")
 }
 
 /// JSON with four spaces a level.
