@@ -148,6 +148,12 @@ pub(super) fn printf(format: &str, values: &[Datum]) -> Result<String, String> {
             continue;
         }
         match values.next() {
+            Some(value) if verb.is_beyond(letter, value) => {
+                return Err(format!(
+                    "%{letter} of {} is not supported",
+                    value.type_name()
+                ));
+            }
             Some(value) => verb.write(letter, value, &mut out),
             None => out.push_str(&format!("%!{letter}(MISSING)")),
         }
@@ -171,6 +177,17 @@ fn writes_whole(datum: &Datum) -> bool {
 }
 
 impl Verb {
+    /// Whether Go would print parts one by one, or source code.
+    fn is_beyond(&self, letter: char, datum: &Datum) -> bool {
+        let of_parts = match &datum.value {
+            Value::Array(items) => letter != 'q' || !items.iter().all(Value::is_string),
+            Value::Object(_) => true,
+            _ => false,
+        };
+        let as_source = letter == 'v' && self.sharp && !datum.value.is_string();
+        as_source || of_parts && !matches!(letter, 'v' | 's' | 'T')
+    }
+
     fn write(&self, letter: char, datum: &Datum, out: &mut String) {
         let as_text = match &datum.value {
             Value::Number(number) if datum.is_text() => Some(Value::from(number.to_string())),

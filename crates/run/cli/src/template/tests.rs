@@ -239,6 +239,10 @@ fn what_cannot_be_evaluated_says_where_and_why() {
             "1:8: executing \"\" at <1>: expected string; found 1",
         ),
         (
+            "{{printf \"%d\" .State}}",
+            "1:2: executing \"\" at <printf \"%d\" .State>: error calling printf: %d of map[string]interface {} is not supported",
+        ),
+        (
             "{{json}}",
             "1:2: executing \"\" at <json>: wrong number of args for json: want 1 got 0",
         ),
