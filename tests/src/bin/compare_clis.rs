@@ -103,6 +103,8 @@ impl Redaction {
                 r"(Less than a second|\d+ seconds?|About a minute|\d+ minutes|About an hour|\d+ hours)( ago)?",
                 "AGE",
             ),
+            // Where Go prints a pointer.
+            (r"0xc[0-9a-f]{9}\b", "ADDRESS"),
             (r"\\u003c", "<"),
             (r"\\u003e", ">"),
             (r"\\u0026", "&"),

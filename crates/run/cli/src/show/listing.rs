@@ -16,11 +16,13 @@ const COLUMN_PADDING: usize = 3;
 pub(crate) struct Format {
     template: Template,
     is_table: bool,
+    row_type: &'static str,
 }
 
 impl Format {
-    /// Resolves a `--format` that is not a bare `table`.
-    pub(crate) fn parse(source: &str) -> Result<Self, Failure> {
+    /// Resolves a `--format` that is not a bare `table`, for rows that docker's
+    /// client calls `row_type` where a field is unknown.
+    pub(crate) fn parse(source: &str, row_type: &'static str) -> Result<Self, Failure> {
         let (source, is_table) = match source {
             "json" => ("{{json .}}", false),
             _ => match source.strip_prefix("table") {
@@ -34,12 +36,11 @@ impl Format {
             .replace("\\n", "\n");
         let template = Template::parse(&source)
             .map_err(|error| Failure::new(format!("template parsing error: {error}")))?;
-        Ok(Self { template, is_table })
-    }
-
-    /// Whether it shows the field.
-    pub(crate) fn reads(&self, name: &str) -> bool {
-        self.template.reads(name)
+        Ok(Self {
+            template,
+            is_table,
+            row_type,
+        })
     }
 
     /// The whole listing. `headers` names each column.
@@ -60,7 +61,8 @@ impl Format {
             out.push('\n');
         }
         for row in rows {
-            out.push_str(&self.template.execute(&row.0).map_err(failed)?);
+            let mode = Mode::Row(self.row_type);
+            out.push_str(&self.template.execute_as(&row.0, mode).map_err(failed)?);
             out.push('\n');
         }
         Ok(if self.is_table {

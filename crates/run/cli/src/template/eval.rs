@@ -1,156 +1,36 @@
-//! Executing a template's tree on JSON.
+//! Executing a template's tree on JSON, as the Go types say that it is read.
 
 use serde_json::{Map, Value};
 
-use super::parse::{Command, Node, Operand, Pipeline};
-use super::{LABELS_FIELD, OUTPUT_BYTES, functions, print};
+use super::datum::Datum;
+use super::functions::{self, Fault};
+use super::parse::{Command, Node, Operand, Pipeline, Span};
+use super::types::{PLAIN, PORT, RAW, TEXT, Type};
+use super::{LABELS_FIELD, OUTPUT_BYTES, Template, print};
 use crate::flags::quantity::quote;
 
 /// What the dot is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Mode {
-    /// A row of a listing or an object of the API: unknown fields are errors.
-    Row,
+    /// A row of a listing, of a type that errors about unknown fields name.
+    Row(&'static str),
     /// The names of a table's columns: docker's functions leave them alone.
     Header,
+    /// JSON read into a type.
+    Typed(&'static Type),
+    /// JSON read into maps and lists.
+    Raw,
 }
 
-/// A value in flight.
-#[derive(Debug, Clone)]
-pub(super) struct Datum {
-    pub(super) value: Value,
-    /// Whether it is an object whose keys are data: a missing one is no error.
-    pub(super) is_map: bool,
-    /// Whether there is no value at all, as Go has it for a missing key.
-    pub(super) absent: bool,
+/// What a key is that a map lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MissingKey {
+    NoValue,
+    Error,
 }
 
-impl Datum {
-    pub(super) fn new(value: Value) -> Self {
-        Self {
-            value,
-            is_map: false,
-            absent: false,
-        }
-    }
-
-    pub(super) fn absent() -> Self {
-        Self {
-            value: Value::Null,
-            is_map: false,
-            absent: true,
-        }
-    }
-
-    pub(super) fn text(text: impl Into<String>) -> Self {
-        Self::new(Value::String(text.into()))
-    }
-
-    /// What Go's templates take for true.
-    pub(super) fn is_true(&self) -> bool {
-        match &self.value {
-            Value::Null => false,
-            Value::Bool(holds) => *holds,
-            Value::Number(number) => number.as_f64() != Some(0.0),
-            Value::String(text) => !text.is_empty(),
-            Value::Array(items) => !items.is_empty(),
-            Value::Object(fields) => !self.is_map || !fields.is_empty(),
-        }
-    }
-}
-
-/// Fields whose objects are maps in the engine's answers.
-const MAPS: &[&str] = &[
-    "Labels",
-    "Networks",
-    "Ports",
-    "Options",
-    "Opts",
-    "Tmpfs",
-    "Sysctls",
-    "ExposedPorts",
-    "Volumes",
-    "Attributes",
-    "Data",
-    "DriverOpts",
-    "PortBindings",
-    "StorageOpt",
-    "Annotations",
-    "Containers",
-    "IndexConfigs",
-    "Runtimes",
-    "Details",
-    "UnsafeOptions",
-    "AuxiliaryAddresses",
-    "IPAMOptions",
-    "Status",
-];
-
-/// Fields that an answer leaves out where they are empty.
-const OPTIONAL: &[&str] = &[
-    "Health",
-    "Healthcheck",
-    "Mounts",
-    "MacAddress",
-    "SizeRw",
-    "SizeRootFs",
-    "StopSignal",
-    "StopTimeout",
-    "Shell",
-    "ArgsEscaped",
-    "OnBuild",
-    "Init",
-    "Annotations",
-    "StorageOpt",
-    "Tmpfs",
-    "Sysctls",
-    "NetworkDisabled",
-    "ExposedPorts",
-    "UsageData",
-    "CreatedAt",
-    "Status",
-    "IPAMConfig",
-    "Links",
-    "Aliases",
-    "DriverOpts",
-    "Node",
-    "Swarm",
-    "GraphDriver",
-    "VirtualSize",
-    "Parent",
-    "Comment",
-    "Container",
-    "ContainerConfig",
-    "DockerVersion",
-    "Author",
-    "Variant",
-    "OsVersion",
-    "ImageManifestDescriptor",
-    "Manifests",
-    "Descriptor",
-    "ClusterVolume",
-    "Isolation",
-    "Propagation",
-    "Volumes",
-    "scope",
-    "status",
-    "id",
-    "from",
-    "time",
-    "timeNano",
-    "VolumeOptions",
-    "BindOptions",
-    "TmpfsOptions",
-    "Warnings",
-];
-
-/// A field under its name in Go: `ID` for the API's `Id`, `Time` for `time`.
-fn another_case<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    object
-        .iter()
-        .find(|(field, _)| field.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value)
-}
+/// The most that one range counts to.
+const RANGE_MAX: u64 = 1_000_000;
 
 enum Flow {
     On,
@@ -158,28 +38,65 @@ enum Flow {
     Continue,
 }
 
-pub(super) fn execute(nodes: &[Node], data: &Value, mode: Mode) -> Result<String, String> {
-    let dot = Datum::new(data.clone());
+/// What a template prints, and why it stopped.
+pub(super) fn execute(
+    template: &Template,
+    data: &Value,
+    mode: Mode,
+    missing: MissingKey,
+) -> (String, Result<(), String>) {
+    let ty = match mode {
+        Mode::Row(_) | Mode::Header => PLAIN,
+        Mode::Typed(ty) => ty,
+        Mode::Raw => RAW,
+    };
+    let dot = Datum::typed(data.clone(), ty);
     let mut evaluator = Evaluator {
+        template,
         out: String::new(),
         variables: vec![(String::new(), dot.clone())],
         mode,
+        missing,
+        here: Span {
+            at: 0,
+            start: 0,
+            end: 0,
+        },
     };
-    evaluator.nodes(nodes, &dot)?;
-    Ok(evaluator.out)
+    let done = evaluator.nodes(&template.nodes, &dot).map(|_| ());
+    (evaluator.out, done)
 }
 
-struct Evaluator {
+struct Evaluator<'a> {
+    template: &'a Template,
     out: String,
     variables: Vec<(String, Datum)>,
     mode: Mode,
+    missing: MissingKey,
+    /// What is being evaluated, for an error to tell.
+    here: Span,
 }
 
-fn error(what: &str, reason: &str) -> String {
-    format!("template: :1:2: executing \"\" at <{what}>: {reason}")
-}
+impl Evaluator<'_> {
+    /// A piece of the template as it was written.
+    fn text(&self, span: Span) -> &str {
+        let source = &self.template.source;
+        source.get(span.start..span.end).unwrap_or_default()
+    }
 
-impl Evaluator {
+    /// An error at what is being evaluated.
+    fn error(&self, reason: &str) -> String {
+        self.error_at(self.here, self.text(self.here), reason)
+    }
+
+    fn error_at(&self, span: Span, what: &str, reason: &str) -> String {
+        let before = self.template.source.get(..span.at).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let column = before.len() - before.rfind('\n').map_or(0, |feed| feed + 1);
+        let name = self.template.name;
+        format!("template: {name}:{line}:{column}: executing \"{name}\" at <{what}>: {reason}")
+    }
+
     fn nodes(&mut self, nodes: &[Node], dot: &Datum) -> Result<Flow, String> {
         for node in nodes {
             let flow = self.node(node, dot)?;
@@ -251,50 +168,21 @@ impl Evaluator {
             variables: Vec::new(),
             declares: false,
             commands: over.commands.clone(),
+            span: over.span,
         };
         let value = self.pipeline(&plain, dot)?;
-        let items: Vec<(Value, Value)> = match value.value {
-            Value::Array(items) => items
-                .into_iter()
-                .enumerate()
-                .map(|(at, item)| (Value::from(at), item))
-                .collect(),
-            Value::Object(fields) => {
-                let mut items: Vec<_> = fields
-                    .into_iter()
-                    .map(|(key, item)| (Value::String(key), item))
-                    .collect();
-                items.sort_by(|a, b| a.0.as_str().cmp(&b.0.as_str()));
-                items
-            }
-            Value::Number(number) if number.is_u64() => {
-                (0..number.as_u64().unwrap_or(0).min(1_000_000))
-                    .map(|at| (Value::from(at), Value::from(at)))
-                    .collect()
-            }
-            Value::Null => Vec::new(),
-            other => {
-                return Err(error(
-                    "range",
-                    &format!(
-                        "range can't iterate over {}",
-                        print::plain(&Datum::new(other))
-                    ),
-                ));
-            }
-        };
+        let items = self.items(&value)?;
         if items.is_empty() {
             let flow = self.nodes(otherwise, dot)?;
             self.variables.truncate(scope);
             return Ok(flow);
         }
         for (key, item) in items {
-            let item = Datum::new(item);
             match over.variables.as_slice() {
                 [] => {}
                 [only] => self.variable(only, item.clone(), over.declares),
                 [first, second, ..] => {
-                    self.variable(first, Datum::new(key), over.declares);
+                    self.variable(first, key, over.declares);
                     self.variable(second, item.clone(), over.declares);
                 }
             }
@@ -305,6 +193,46 @@ impl Evaluator {
             }
         }
         Ok(Flow::On)
+    }
+
+    /// What a range goes over: keys and elements.
+    fn items(&self, over: &Datum) -> Result<Vec<(Datum, Datum)>, String> {
+        let whole = |number: u64| Datum::new(Value::from(number));
+        match (over.ty.indirect(), &over.value) {
+            (Type::Struct(_), _) => {}
+            (_, Value::Null) if over.ty.is_pointer() => {}
+            (_, Value::Null) => return Ok(Vec::new()),
+            (_, Value::Array(items)) => {
+                return Ok((0..)
+                    .zip(items)
+                    .map(|(at, item)| (whole(at), over.item(Some(item))))
+                    .collect());
+            }
+            (_, Value::Object(fields)) => {
+                let key_type = match over.ty.key() {
+                    "nat.Port" => PORT,
+                    _ => TEXT,
+                };
+                let mut items: Vec<_> = fields.iter().collect();
+                items.sort_by_key(|(key, _)| *key);
+                return Ok(items
+                    .into_iter()
+                    .map(|(key, item)| {
+                        let key = Datum::typed(Value::from(key.as_str()), key_type);
+                        (key, over.item(Some(item)))
+                    })
+                    .collect());
+            }
+            (_, Value::Number(number)) if !over.is_text() => {
+                if let Some(count) = number.as_u64() {
+                    return Ok((0..count.min(RANGE_MAX))
+                        .map(|at| (whole(at), whole(at)))
+                        .collect());
+                }
+            }
+            _ => {}
+        }
+        Err(self.error(&format!("range can't iterate over {}", print::plain(over))))
     }
 
     fn variable(&mut self, name: &str, value: Datum, declares: bool) {
@@ -321,9 +249,10 @@ impl Evaluator {
     }
 
     fn pipeline(&mut self, pipeline: &Pipeline, dot: &Datum) -> Result<Datum, String> {
+        self.here = pipeline.span;
         let mut value = None;
         for command in &pipeline.commands {
-            value = Some(self.command(command, value, dot)?);
+            value = Some(self.command(command, value, dot)?.unwrapped());
         }
         let value = value.unwrap_or_else(Datum::absent);
         if let Some(name) = pipeline.variables.first() {
@@ -338,64 +267,80 @@ impl Evaluator {
         piped: Option<Datum>,
         dot: &Datum,
     ) -> Result<Datum, String> {
-        let Some((head, operands)) = command.operands.split_first() else {
+        let Some(((head, span), operands)) = command.operands.split_first() else {
             return Ok(Datum::absent());
         };
         if let Operand::Function(name) = head {
-            return self.call(name, operands, piped, dot);
+            self.here = *span;
+            return self.call(name, command, piped, dot);
         }
-        // A row's method with an argument: {{.Label "name"}}.
-        if let Operand::Field(fields) = head
-            && (!operands.is_empty() || piped.is_some())
-        {
+        if operands.is_empty() && piped.is_none() {
+            let value = self.operand(head, *span, dot)?;
+            return match head {
+                Operand::Nil => Err(self.error("nil is not a command")),
+                _ => Ok(value),
+            };
+        }
+        if let Operand::Field(fields) = head {
+            self.here = *span;
             return self.method(fields, operands, piped, dot);
         }
-        if !operands.is_empty() || piped.is_some() {
-            return Err(error("", "can't give argument to non-function"));
-        }
-        self.operand(head, dot)
+        self.here = *span;
+        let what = self.text(*span);
+        Err(self.error(&format!("can't give argument to non-function {what}")))
     }
 
+    /// A field with arguments; only a row has such: `{{.Label "name"}}`.
     fn method(
         &mut self,
         fields: &[String],
-        operands: &[Operand],
+        operands: &[(Operand, Span)],
         piped: Option<Datum>,
         dot: &Datum,
     ) -> Result<Datum, String> {
+        let here = self.here;
+        let Some((name, path)) = fields.split_last() else {
+            return Ok(Datum::absent());
+        };
+        let receiver = self.fields(dot, path)?;
+        let of_row = matches!(self.mode, Mode::Row(_) | Mode::Header) && path.is_empty();
+        if !of_row || name != "Label" {
+            let is_map = match receiver.ty.indirect() {
+                Type::Map(..) => true,
+                Type::Raw | Type::Interface => receiver.value.is_object(),
+                _ => false,
+            };
+            if is_map {
+                return Err(self.error(&format!("{name} is not a method but has arguments")));
+            }
+            self.fields(&receiver, std::slice::from_ref(name))?;
+            // The columns of a row are methods without arguments.
+            return Err(self.error(&if of_row {
+                let given = operands.len() + usize::from(piped.is_some());
+                format!("wrong number of args for {name}: want 0 got {given}")
+            } else {
+                format!("{name} has arguments but cannot be invoked as function")
+            }));
+        }
         let mut arguments = Vec::new();
-        for operand in operands {
-            arguments.push(self.operand(operand, dot)?);
+        for (operand, span) in operands {
+            arguments.push(self.operand(operand, *span, dot)?);
         }
         arguments.extend(piped);
-        let path = format!(".{}", fields.join("."));
-        let [name] = fields else {
-            return Err(error(
-                &path,
-                "has arguments but cannot be invoked as function",
-            ));
+        self.here = here;
+        let [
+            Datum {
+                value: Value::String(key),
+                ..
+            },
+        ] = arguments.as_slice()
+        else {
+            return Err(self.error(&format!(
+                "wrong number of args for {name}: want 1 got {}",
+                arguments.len()
+            )));
         };
-        let (Some(key), 1) = (
-            arguments
-                .first()
-                .and_then(|argument| argument.value.as_str()),
-            arguments.len(),
-        ) else {
-            return Err(error(
-                &path,
-                &format!(
-                    "wrong number of args for {name}: want 1 got {}",
-                    arguments.len()
-                ),
-            ));
-        };
-        if name != "Label" {
-            return Err(error(
-                &path,
-                &format!("{name} has arguments but cannot be invoked as function"),
-            ));
-        }
-        if self.mode == Mode::Header {
+        if matches!(self.mode, Mode::Header) {
             let last = key.rsplit('.').next().unwrap_or(key);
             return Ok(Datum::text(last.replace(['-', '_'], " ")));
         }
@@ -403,58 +348,82 @@ impl Evaluator {
             Some(labels) => Ok(Datum::text(
                 labels.get(key).and_then(Value::as_str).unwrap_or_default(),
             )),
-            None => Err(error(&path, "can't evaluate field Label in this type")),
+            None => Err(self.error("can't evaluate field Label in this type")),
         }
     }
 
     fn call(
         &mut self,
         name: &str,
-        operands: &[Operand],
+        command: &Command,
         piped: Option<Datum>,
         dot: &Datum,
     ) -> Result<Datum, String> {
+        let operands = command.operands.get(1..).unwrap_or_default();
+        let given = operands.len() + usize::from(piped.is_some());
+        if let Err(reason) = functions::accepts(name, operands.len(), given) {
+            return Err(self.error(&reason));
+        }
         // Only these two do not evaluate all their arguments.
         if matches!(name, "and" | "or") {
             let mut last = Datum::absent();
-            for operand in operands {
-                last = self.operand(operand, dot)?;
+            for (operand, span) in operands {
+                last = self.operand(operand, *span, dot)?;
                 if last.is_true() == (name == "or") {
                     return Ok(last);
                 }
             }
-            return match piped {
-                Some(piped) => Ok(piped),
-                None if operands.is_empty() => Err(error(
-                    name,
-                    &format!("wrong number of args for {name}: want at least 1 got 0"),
-                )),
-                None => Ok(last),
-            };
+            return Ok(piped.unwrap_or(last));
         }
-        let mut arguments = Vec::with_capacity(operands.len() + 1);
-        for operand in operands {
-            arguments.push(self.operand(operand, dot)?);
+        let mut arguments = Vec::with_capacity(given);
+        for (operand, span) in operands {
+            arguments.push(self.operand(operand, *span, dot)?.out_of_interface());
         }
         arguments.extend(piped);
-        if self.mode == Mode::Header && functions::is_dockers(name) {
+        if matches!(self.mode, Mode::Header) && functions::is_dockers(name) {
             // docker gives a header to such a function as its only text.
             let header = arguments
                 .into_iter()
                 .find(|argument| argument.value.is_string());
             return Ok(header.unwrap_or_else(|| Datum::text("")));
         }
-        functions::call(name, arguments)
-            .map_err(|reason| error(name, &format!("error calling {name}: {reason}")))
+        functions::call(name, &arguments).map_err(|fault| match fault {
+            Fault::Called(reason) => {
+                let words = command.operands.iter().map(|(_, span)| self.text(*span));
+                let what = words.collect::<Vec<_>>().join(" ");
+                let reason = format!("error calling {name}: {reason}");
+                self.error_at(command.span, &what, &reason)
+            }
+            Fault::Argument { at, wanted, reason } => {
+                let Some((operand, span)) = operands.get(at) else {
+                    return self.error(&reason);
+                };
+                self.here = *span;
+                match operand {
+                    Operand::Constant(_) => {
+                        let found = self.text(*span);
+                        self.error(&format!("expected {wanted}; found {found}"))
+                    }
+                    _ => self.error(&reason),
+                }
+            }
+        })
     }
 
-    fn operand(&mut self, operand: &Operand, dot: &Datum) -> Result<Datum, String> {
+    fn operand(&mut self, operand: &Operand, span: Span, dot: &Datum) -> Result<Datum, String> {
+        self.here = span;
         match operand {
             Operand::Dot => Ok(dot.clone()),
             Operand::Nil => Ok(Datum::new(Value::Null)),
             Operand::Constant(value) => Ok(Datum::new(value.clone())),
-            Operand::Function(name) => self.call(name, &[], None, dot),
-            Operand::Field(names) => self.fields(dot, names, ""),
+            Operand::Function(name) => {
+                let alone = Command {
+                    operands: Vec::new(),
+                    span,
+                };
+                self.call(name, &alone, None, dot)
+            }
+            Operand::Field(names) => self.fields(dot, names),
             Operand::Variable(name, names) => {
                 let value = self
                     .variables
@@ -462,84 +431,80 @@ impl Evaluator {
                     .rev()
                     .find(|(known, _)| known == name)
                     .map(|(_, value)| value.clone());
-                self.fields(
-                    &value.unwrap_or_else(Datum::absent),
-                    names,
-                    &format!("${name}"),
-                )
+                self.fields(&value.unwrap_or_else(Datum::absent), names)
             }
             Operand::Nested(pipeline, names) => {
                 let value = self.pipeline(pipeline, dot)?;
-                self.fields(&value, names, "")
+                self.fields(&value, names)
             }
         }
     }
 
-    fn fields(&self, from: &Datum, names: &[String], prefix: &str) -> Result<Datum, String> {
-        let Some((last, _)) = names.split_last() else {
-            return Ok(from.clone());
-        };
-        let path = || format!("{prefix}.{}", names.join("."));
-        let mut at = &from.value;
-        let mut in_map = from.is_map;
-        let mut missing = from.absent;
+    fn fields(&self, from: &Datum, names: &[String]) -> Result<Datum, String> {
+        let mut at = from.clone();
         for name in names {
-            let object: &Map<String, Value> = match at {
-                Value::Object(object) => object,
-                Value::Null if missing => return Ok(Datum::absent()),
-                Value::Null => {
-                    return Err(error(
-                        &path(),
-                        &format!("nil pointer evaluating interface {{}}.{name}"),
-                    ));
+            at = self
+                .field(&at, name)
+                .map_err(|reason| self.error(&reason))?;
+        }
+        Ok(at)
+    }
+
+    fn field(&self, from: &Datum, name: &str) -> Result<Datum, String> {
+        if from.absent {
+            return self.missing(|| format!("nil data; no entry for key {}", quote(name)));
+        }
+        let nil = || format!("nil pointer evaluating {}.{name}", from.type_name());
+        match (from.ty.indirect(), &from.value) {
+            (Type::Struct(of), object) => {
+                let found = of.find(name, object);
+                if from.value.is_null() && found.is_some() {
+                    return Err(nil());
                 }
-                other => {
-                    return Err(error(
-                        &path(),
-                        &format!(
-                            "can't evaluate field {name} in type {}",
-                            print::type_name(other)
-                        ),
-                    ));
-                }
-            };
-            let exact = object.get(name);
-            match exact.or_else(|| {
-                if in_map {
-                    None
-                } else {
-                    another_case(object, name)
-                }
-            }) {
-                Some(value) => at = value,
-                None if in_map || self.mode == Mode::Header => {
-                    at = &Value::Null;
-                    missing = true;
-                }
-                None if OPTIONAL.contains(&name.as_str()) => {
-                    at = &Value::Null;
-                    missing = false;
-                }
-                None if object.contains_key(LABELS_FIELD) => {
-                    return Err(error(
-                        &path(),
-                        &format!("can't evaluate field {name} in type row"),
-                    ));
-                }
-                None => {
-                    return Err(error(
-                        &path(),
-                        &format!("map has no entry for key {}", quote(name)),
-                    ));
+                if let Some((value, ty)) = found {
+                    return Ok(Datum::typed(value, ty));
                 }
             }
-            in_map = MAPS.contains(&name.as_str());
+            (Type::Interface, Value::Null) => return Err(nil()),
+            (Type::Map(_, "string", _), Value::Null) => return self.no_entry(name),
+            (Type::Map(_, "string", _) | Type::Raw | Type::Interface, Value::Object(entries)) => {
+                return match entries.get(name) {
+                    Some(entry) => Ok(from.item(Some(entry))),
+                    None => self.no_entry(name),
+                };
+            }
+            (Type::Plain, Value::Object(row)) => return self.column(row, name),
+            (Type::Plain, Value::Null) => {
+                return Err(format!("nil pointer evaluating interface {{}}.{name}"));
+            }
+            _ => {}
         }
-        let is_map = MAPS.contains(&last.as_str());
-        Ok(Datum {
-            value: at.clone(),
-            is_map,
-            absent: missing && at.is_null(),
-        })
+        Err(format!(
+            "can't evaluate field {name} in type {}",
+            from.type_name()
+        ))
+    }
+
+    fn no_entry(&self, name: &str) -> Result<Datum, String> {
+        self.missing(|| format!("map has no entry for key {}", quote(name)))
+    }
+
+    fn missing(&self, reason: impl FnOnce() -> String) -> Result<Datum, String> {
+        match self.missing {
+            MissingKey::NoValue => Ok(Datum::absent()),
+            MissingKey::Error => Err(reason()),
+        }
+    }
+
+    fn column(&self, row: &Map<String, Value>, name: &str) -> Result<Datum, String> {
+        match (row.get(name), self.mode) {
+            (Some(value), _) => Ok(Datum::new(value.clone())),
+            (None, Mode::Header) => Ok(Datum::absent()),
+            (None, Mode::Row(_)) if name == "Label" && row.contains_key(LABELS_FIELD) => {
+                Err("wrong number of args for Label: want 1 got 0".to_owned())
+            }
+            (None, Mode::Row(ty)) => Err(format!("can't evaluate field {name} in type {ty}")),
+            (None, _) => Err(format!("map has no entry for key {}", quote(name))),
+        }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::cmp::Ordering;
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
-use super::eval::Datum;
+use super::datum::Datum;
 use super::print;
+use super::types::{TEXTS, Type};
 
 const BUILT_IN: &[&str] = &[
     "and", "or", "not", "eq", "ne", "lt", "le", "gt", "ge", "len", "index", "slice", "print",
@@ -25,12 +26,89 @@ pub(super) fn is_dockers(name: &str) -> bool {
     DOCKERS.contains(&name) && name != "pad"
 }
 
-/// Calls a function.
-pub(super) fn call(name: &str, arguments: Vec<Datum>) -> Result<Datum, String> {
+/// Why a call failed.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The function says so.
+    Called(String),
+    /// Its argument of that position, from 0 on, is of a wrong type.
+    Argument {
+        at: usize,
+        wanted: &'static str,
+        reason: String,
+    },
+}
+
+/// Whether a function takes so many arguments, of which `written` are not
+/// piped.
+///
+/// # Errors
+/// How many it wants.
+pub(super) fn accepts(name: &str, written: usize, given: usize) -> Result<(), String> {
+    let (least, most) = match name {
+        "print" | "println" | "html" | "js" | "urlquery" => (0, usize::MAX),
+        "and" | "or" | "eq" | "index" | "slice" | "printf" => (1, usize::MAX),
+        "ne" | "lt" | "le" | "gt" | "ge" | "join" | "split" | "truncate" => (2, 2),
+        "pad" => (3, 3),
+        _ => (1, 1),
+    };
+    if (least..=most).contains(&given) {
+        Ok(())
+    } else if most == usize::MAX {
+        Err(format!(
+            "wrong number of args for {name}: want at least {least} got {written}"
+        ))
+    } else {
+        Err(format!(
+            "wrong number of args for {name}: want {least} got {given}"
+        ))
+    }
+}
+
+/// Calls a function with as many arguments as it [`accepts`].
+pub(super) fn call(name: &str, arguments: &[Datum]) -> Result<Datum, Fault> {
+    match (name, arguments) {
+        ("print", values) => Ok(Datum::text(print::print(values))),
+        ("println", values) => Ok(Datum::text(print::println(values))),
+        ("printf", [_, values @ ..]) => {
+            let format = text(arguments, 0)?;
+            let printed = print::printf(format, values).map_err(Fault::Called)?;
+            Ok(Datum::text(printed))
+        }
+        ("json", [value]) => Ok(Datum::text(print::json(value))),
+        ("join", [value, _]) => join(value, text(arguments, 1)?),
+        ("split", _) => Ok(split(text(arguments, 0)?, text(arguments, 1)?)),
+        ("lower", _) => Ok(Datum::text(text(arguments, 0)?.to_lowercase())),
+        ("upper", _) => Ok(Datum::text(text(arguments, 0)?.to_uppercase())),
+        ("title", _) => Ok(Datum::text(title(text(arguments, 0)?))),
+        ("pad", [_, before, after]) => {
+            let value = text(arguments, 0)?;
+            if value.is_empty() {
+                return Ok(Datum::text(""));
+            }
+            let spaces = |count: &Datum| Ok(" ".repeat(number(count).map_err(Fault::Called)?));
+            let (before, after): (String, String) = (spaces(before)?, spaces(after)?);
+            Ok(Datum::text(format!("{before}{value}{after}")))
+        }
+        ("truncate", [_, length]) => {
+            let value = text(arguments, 0)?;
+            let mut end = number(length).map_err(Fault::Called)?.min(value.len());
+            while !value.is_char_boundary(end) {
+                end -= 1;
+            }
+            Ok(Datum::text(&value[..end]))
+        }
+        _ => built_in(name, arguments).map_err(Fault::Called),
+    }
+}
+
+/// Go's own functions that take a value of any type.
+fn built_in(name: &str, arguments: &[Datum]) -> Result<Datum, String> {
     let bool = |holds: bool| Ok(Datum::new(Value::Bool(holds)));
-    match (name, arguments.as_slice()) {
+    match (name, arguments) {
         ("not", [value]) => bool(!value.is_true()),
-        ("eq", [first, rest @ ..]) if !rest.is_empty() => {
+        ("eq", [_]) => Err("missing argument for comparison".to_owned()),
+        ("eq", [first, rest @ ..]) => {
             for other in rest {
                 if equal(first, other)? {
                     return bool(true);
@@ -43,70 +121,41 @@ pub(super) fn call(name: &str, arguments: Vec<Datum>) -> Result<Datum, String> {
         ("le", [a, b]) => bool(order(a, b)? != Ordering::Greater),
         ("gt", [a, b]) => bool(order(a, b)? == Ordering::Greater),
         ("ge", [a, b]) => bool(order(a, b)? != Ordering::Less),
-        ("len", [value]) => match &value.value {
-            Value::String(text) => Ok(Datum::new(Value::from(text.len()))),
-            Value::Array(items) => Ok(Datum::new(Value::from(items.len()))),
-            Value::Object(fields) => Ok(Datum::new(Value::from(fields.len()))),
-            // An absent list of the API is an empty one.
-            Value::Null if !value.absent => Ok(Datum::new(Value::from(0))),
-            other => Err(format!("len of type {}", print::type_name(other))),
-        },
+        ("len", [value]) => length(value).map(|length| Datum::new(Value::from(length))),
         ("index", [value, keys @ ..]) => index(value, keys),
         ("slice", [value, bounds @ ..]) => slice(value, bounds),
-        ("print", values) => Ok(Datum::text(print::print(values))),
-        ("println", values) => Ok(Datum::text(print::println(values))),
-        ("printf", [format, values @ ..]) => {
-            let format = text(format)?;
-            Ok(Datum::text(print::printf(format, values)?))
-        }
         ("html", values) => Ok(Datum::text(html(&one_text(values)?))),
         ("js", values) => Ok(Datum::text(js(&one_text(values)?))),
         ("urlquery", values) => Ok(Datum::text(query(&one_text(values)?))),
-        ("json", [value]) => Ok(Datum::text(print::json(&value.value))),
-        ("join", [value, separator]) => join(value, text(separator)?),
-        ("split", [value, separator]) => {
-            let (value, separator) = (text(value)?, text(separator)?);
-            let parts: Vec<Value> = if separator.is_empty() {
-                value
-                    .chars()
-                    .map(|c| Value::String(c.to_string()))
-                    .collect()
-            } else {
-                value
-                    .split(separator)
-                    .map(|part| Value::String(part.to_owned()))
-                    .collect()
-            };
-            Ok(Datum::new(Value::Array(parts)))
-        }
-        ("lower", [value]) => Ok(Datum::text(text(value)?.to_lowercase())),
-        ("upper", [value]) => Ok(Datum::text(text(value)?.to_uppercase())),
-        ("title", [value]) => Ok(Datum::text(title(text(value)?))),
-        ("pad", [value, before, after]) => {
-            let value = text(value)?;
-            if value.is_empty() {
-                return Ok(Datum::text(""));
-            }
-            let (before, after) = (count(before)?, count(after)?);
-            Ok(Datum::text(format!(
-                "{}{value}{}",
-                " ".repeat(before),
-                " ".repeat(after)
-            )))
-        }
-        ("truncate", [value, length]) => {
-            let value = text(value)?;
-            let mut end = count(length)?.min(value.len());
-            while !value.is_char_boundary(end) {
-                end -= 1;
-            }
-            Ok(Datum::text(&value[..end]))
-        }
         (_, arguments) => Err(format!(
             "wrong number of args for {name}: got {}",
             arguments.len()
         )),
     }
+}
+
+fn length(of: &Datum) -> Result<usize, String> {
+    match (of.ty.indirect(), &of.value) {
+        (Type::Struct(_), _) => Err(format!("len of type {}", of.type_name())),
+        (Type::Slice(..) | Type::Map(..), Value::Null) if !of.ty.is_pointer() => Ok(0),
+        (_, Value::Null) => Err("len of nil pointer".to_owned()),
+        (_, Value::String(text)) => Ok(text.len()),
+        (_, Value::Array(items)) => Ok(items.len()),
+        (_, Value::Object(fields)) => Ok(fields.len()),
+        _ => Err(format!("len of type {}", of.type_name())),
+    }
+}
+
+fn split(value: &str, separator: &str) -> Datum {
+    let parts: Vec<Value> = if separator.is_empty() {
+        value
+            .chars()
+            .map(|c| Value::String(c.to_string()))
+            .collect()
+    } else {
+        value.split(separator).map(Value::from).collect()
+    };
+    Datum::typed(Value::Array(parts), TEXTS)
 }
 
 /// The longest text that is escaped, bytes: each escape in another may double
@@ -116,7 +165,12 @@ const ESCAPED_BYTES: usize = 1 << 20;
 /// What Go's escapers take: a text, or everything printed.
 fn one_text(values: &[Datum]) -> Result<String, String> {
     let one = match values {
-        [one] => text(one).map_or_else(|_| print::print(values), str::to_owned),
+        [
+            Datum {
+                value: Value::String(one),
+                ..
+            },
+        ] => one.clone(),
         _ => print::print(values),
     };
     if one.len() > ESCAPED_BYTES {
@@ -168,20 +222,35 @@ fn query(text: &str) -> String {
     out
 }
 
-fn text(datum: &Datum) -> Result<&str, String> {
-    match &datum.value {
-        Value::String(text) => Ok(text),
-        other => Err(format!(
-            "wrong type for value; expected string; got {}",
-            print::type_name(other)
-        )),
+/// The argument `at`, which is to be a `string` and no type of its own.
+fn text(arguments: &[Datum], at: usize) -> Result<&str, Fault> {
+    let Some(argument) = arguments.get(at) else {
+        return Ok("");
+    };
+    match (argument.ty.indirect(), &argument.value) {
+        (Type::Plain | Type::Raw | Type::Interface | Type::Text("string"), Value::String(text)) => {
+            Ok(text)
+        }
+        _ => Err(wrong_type(argument, at, "string")),
     }
+}
+
+fn wrong_type(argument: &Datum, at: usize, wanted: &'static str) -> Fault {
+    let reason = if argument.absent {
+        format!("invalid value; expected {wanted}")
+    } else {
+        format!(
+            "wrong type for value; expected {wanted}; got {}",
+            argument.type_name()
+        )
+    };
+    Fault::Argument { at, wanted, reason }
 }
 
 /// The most spaces or bytes that a template asks for at once.
 const COUNT: u64 = 1 << 16;
 
-fn count(datum: &Datum) -> Result<usize, String> {
+fn number(datum: &Datum) -> Result<usize, String> {
     datum
         .value
         .as_u64()
@@ -204,109 +273,162 @@ fn title(text: &str) -> String {
     out
 }
 
-fn join(value: &Datum, separator: &str) -> Result<Datum, String> {
-    let parts = |items: &mut dyn Iterator<Item = &Value>| -> Vec<String> {
-        items
-            .map(|item| print::plain(&Datum::new(item.clone())))
-            .collect()
+fn join(value: &Datum, separator: &str) -> Result<Datum, Fault> {
+    let is_list = match value.ty.indirect() {
+        Type::Slice(_, Type::Text("string")) => true,
+        Type::Plain => value.value.is_array(),
+        _ => false,
     };
     match &value.value {
-        Value::Null => Ok(Datum::text("")),
-        Value::Array(items) => Ok(Datum::text(parts(&mut items.iter()).join(separator))),
-        Value::Object(fields) => {
-            let mut parts = parts(&mut fields.values());
-            parts.sort();
+        Value::Null if is_list => Ok(Datum::text("")),
+        Value::Array(items) if is_list => {
+            let parts: Vec<String> = items
+                .iter()
+                .map(|item| print::plain(&value.item(Some(item))))
+                .collect();
             Ok(Datum::text(parts.join(separator)))
         }
-        other => Err(format!("expected slice, got {}", print::type_name(other))),
+        _ => Err(wrong_type(value, 0, "[]string")),
+    }
+}
+
+/// What Go's comparisons tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Basic {
+    Bool,
+    Whole,
+    Float,
+    Text,
+    Other,
+}
+
+fn basic(datum: &Datum) -> Basic {
+    match (datum.ty, &datum.value) {
+        (Type::Pointer(_) | Type::Struct(_) | Type::Time, _) => Basic::Other,
+        _ if datum.is_text() => Basic::Text,
+        (_, Value::Bool(_)) => Basic::Bool,
+        (_, Value::Number(number)) if number.is_f64() => Basic::Float,
+        (_, Value::Number(_)) => Basic::Whole,
+        _ => Basic::Other,
     }
 }
 
 fn equal(a: &Datum, b: &Datum) -> Result<bool, String> {
-    match (&a.value, &b.value) {
-        (Value::Null, _) | (_, Value::Null) => Ok(a.value == b.value),
-        (Value::Number(a), Value::Number(b)) => Ok(a.as_f64() == b.as_f64()),
-        (Value::Bool(_), Value::Bool(_)) | (Value::String(_), Value::String(_)) => {
-            Ok(a.value == b.value)
+    let untyped_nil = |datum: &Datum| datum.value.is_null() && !datum.ty.is_typed();
+    match (basic(a), basic(b)) {
+        (Basic::Other, Basic::Other) if a.value.is_null() || b.value.is_null() => {
+            Ok(a.value.is_null() && b.value.is_null())
         }
+        (Basic::Other, Basic::Other) => Err(format!(
+            "non-comparable type {}: {}",
+            a.type_name(),
+            print::plain(a)
+        )),
+        (Basic::Text, Basic::Text) => Ok(print::plain(a) == print::plain(b)),
+        (first, second) if first == second => Ok(match (a.value.as_f64(), b.value.as_f64()) {
+            (Some(a), Some(b)) => a == b,
+            _ => a.value == b.value,
+        }),
+        _ if untyped_nil(a) || untyped_nil(b) => Ok(false),
         _ => Err("incompatible types for comparison".to_owned()),
     }
 }
 
 fn order(a: &Datum, b: &Datum) -> Result<Ordering, String> {
-    match (&a.value, &b.value) {
-        (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64()) {
+    match (basic(a), basic(b)) {
+        (Basic::Text, Basic::Text) => Ok(print::plain(a).cmp(&print::plain(b))),
+        (Basic::Other | Basic::Bool, _) | (_, Basic::Other | Basic::Bool) => {
+            Err("invalid type for comparison".to_owned())
+        }
+        (first, second) if first == second => match (a.value.as_i64(), b.value.as_i64()) {
             (Some(a), Some(b)) => Ok(a.cmp(&b)),
             _ => a
+                .value
                 .as_f64()
-                .partial_cmp(&b.as_f64())
+                .partial_cmp(&b.value.as_f64())
                 .ok_or_else(|| "invalid type for comparison".to_owned()),
         },
-        (Value::String(a), Value::String(b)) => Ok(a.cmp(b)),
         _ => Err("incompatible types for comparison".to_owned()),
     }
 }
 
 fn index(value: &Datum, keys: &[Datum]) -> Result<Datum, String> {
+    if value.value.is_null() && !value.ty.is_typed() {
+        return Err("index of untyped nil".to_owned());
+    }
     let mut at = value.clone();
     for key in keys {
-        at = match (&at.value, &key.value) {
-            (Value::Array(items), Value::Number(number)) => {
-                let Some(position) = number
-                    .as_u64()
-                    .and_then(|at| usize::try_from(at).ok())
-                    .filter(|&at| at < items.len())
-                else {
-                    return Err(format!("index out of range: {number}"));
-                };
-                Datum::new(items[position].clone())
-            }
-            (Value::Object(fields), Value::String(name)) => match fields.get(name) {
-                Some(value) => Datum::new(value.clone()),
-                // Go gives the zero value of the map's type: an empty text
-                // where the others are texts.
-                None if fields.values().next().is_none_or(Value::is_string) => Datum::text(""),
-                None => Datum::absent(),
-            },
-            (Value::Null, _) if at.absent || keys.len() == 1 => {
-                return Err("index of untyped nil".to_owned());
-            }
-            (Value::Null, _) => return Err("index of nil pointer".to_owned()),
-            (Value::Array(_) | Value::Object(_), key) => {
-                return Err(format!(
-                    "cannot index slice/array with type {}",
-                    print::type_name(key)
-                ));
-            }
-            (Value::String(text), Value::Number(number)) => {
-                let byte = number
-                    .as_u64()
-                    .and_then(|at| usize::try_from(at).ok())
-                    .and_then(|at| text.as_bytes().get(at));
-                Datum::new(Value::from(
-                    *byte.ok_or_else(|| format!("index out of range: {number}"))?,
-                ))
-            }
-            (other, _) => {
-                return Err(format!(
-                    "can't index item of type {}",
-                    print::type_name(other)
-                ));
-            }
-        };
+        at = entry(&at, key)?;
     }
     Ok(at)
+}
+
+/// An element of a list, map or text.
+fn entry(of: &Datum, key: &Datum) -> Result<Datum, String> {
+    let position = || {
+        let position = key.value.as_u64();
+        position.and_then(|at| usize::try_from(at).ok())
+    };
+    match (of.ty.indirect(), &of.value, &key.value) {
+        (Type::Struct(_), Value::Object(_), _) => {}
+        (Type::Map(..), Value::Null, _) if !of.ty.is_pointer() => {
+            return right_key(of, key).map(|_| of.item(None));
+        }
+        (Type::Slice(..), Value::Null, Value::Number(number)) if !of.ty.is_pointer() => {
+            return Err(out_of_range("slice", number, 0));
+        }
+        (_, Value::Null, _) => return Err("index of nil pointer".to_owned()),
+        (_, Value::Array(items), Value::Number(number)) => {
+            return position()
+                .and_then(|at| items.get(at))
+                .map(|item| of.item(Some(item)))
+                .ok_or_else(|| out_of_range("slice", number, items.len()));
+        }
+        (_, Value::Object(entries), _) => {
+            return right_key(of, key).map(|name| of.item(entries.get(name)));
+        }
+        (_, Value::Array(_), _) => {
+            return Err(format!(
+                "cannot index slice/array with type {}",
+                key.type_name()
+            ));
+        }
+        (_, Value::String(text), Value::Number(number)) => {
+            return position()
+                .and_then(|at| text.as_bytes().get(at))
+                .map(|byte| Datum::new(Value::from(*byte)))
+                .ok_or_else(|| out_of_range("string", number, text.len()));
+        }
+        _ => {}
+    }
+    Err(format!("can't index item of type {}", of.type_name()))
+}
+
+/// Go itself lets the position right after the end pass, for reflection to
+/// stumble on.
+fn out_of_range(of: &str, position: &Number, length: usize) -> String {
+    if position.as_u64() == u64::try_from(length).ok() {
+        format!("reflect: {of} index out of range")
+    } else {
+        format!("index out of range: {position}")
+    }
+}
+
+/// A key that is of the very type of a map's keys.
+fn right_key<'a>(map: &Datum, key: &'a Datum) -> Result<&'a str, String> {
+    let (is, wanted) = (key.type_name(), map.ty.key());
+    match &key.value {
+        Value::String(name) if is == wanted => Ok(name),
+        _ => Err(format!("value has type {is}; should be {wanted}")),
+    }
 }
 
 fn slice(value: &Datum, bounds: &[Datum]) -> Result<Datum, String> {
     let length = match &value.value {
         Value::String(text) => text.len(),
         Value::Array(items) => items.len(),
-        other => {
-            return Err(format!(
-                "can't slice item of type {}",
-                print::type_name(other)
-            ));
+        _ => {
+            return Err(format!("can't slice item of type {}", value.type_name()));
         }
     };
     let bound = |at: usize, default: usize| -> Result<usize, String> {
@@ -329,7 +451,10 @@ fn slice(value: &Datum, bounds: &[Datum]) -> Result<Datum, String> {
             .get(start..end)
             .map(Datum::text)
             .ok_or_else(|| "the text is cut within a character".to_owned()),
-        Value::Array(items) => Ok(Datum::new(Value::Array(items[start..end].to_vec()))),
+        Value::Array(items) => Ok(Datum::typed(
+            Value::Array(items[start..end].to_vec()),
+            value.ty,
+        )),
         _ => Ok(Datum::absent()),
     }
 }

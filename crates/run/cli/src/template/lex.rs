@@ -29,12 +29,16 @@ pub(super) enum Token {
     Space,
 }
 
+/// A token and where it begins in the template, in bytes.
+pub(super) type Placed = (Token, usize);
+
 /// Splits a template.
-pub(super) fn tokens(source: &str) -> Result<Vec<Token>, String> {
+pub(super) fn tokens(source: &str) -> Result<Vec<Placed>, String> {
     let mut out = Vec::new();
     let mut rest = source;
     let mut trim_next = false;
-    let line = |rest: &str| source[..source.len() - rest.len()].matches('\n').count() + 1;
+    let place = |rest: &str| source.len() - rest.len();
+    let line = |rest: &str| source[..place(rest)].matches('\n').count() + 1;
     loop {
         let start = rest.find("{{");
         let mut text = &rest[..start.unwrap_or(rest.len())];
@@ -42,9 +46,10 @@ pub(super) fn tokens(source: &str) -> Result<Vec<Token>, String> {
             text = text.trim_start_matches([' ', '\t', '\r', '\n']);
         }
         let Some(start) = start else {
-            push_text(&mut out, text);
+            push_text(&mut out, text, place(rest));
             return Ok(out);
         };
+        let text_at = place(rest);
         rest = &rest[start + 2..];
         if let Some(after) = rest
             .strip_prefix('-')
@@ -53,7 +58,7 @@ pub(super) fn tokens(source: &str) -> Result<Vec<Token>, String> {
             text = text.trim_end_matches([' ', '\t', '\r', '\n']);
             rest = after;
         }
-        push_text(&mut out, text);
+        push_text(&mut out, text, text_at);
         let inner = rest.trim_start_matches([' ', '\t', '\r', '\n']);
         if let Some(comment) = inner.strip_prefix("/*") {
             let Some(end) = comment.find("*/") else {
@@ -71,43 +76,51 @@ pub(super) fn tokens(source: &str) -> Result<Vec<Token>, String> {
             rest = after;
             continue;
         }
-        out.push(Token::Open);
-        (rest, trim_next) = action(rest, &mut out)
+        out.push((Token::Open, place(rest)));
+        (rest, trim_next) = action(rest, &mut |token, rest| out.push((token, place(rest))))
             .map_err(|reason| format!("template: :{}: {reason}", line(rest)))?;
-        out.push(Token::Close);
     }
 }
 
-fn push_text(out: &mut Vec<Token>, text: &str) {
+fn push_text(out: &mut Vec<Placed>, text: &str, at: usize) {
     if !text.is_empty() {
-        out.push(Token::Text(text.to_owned()));
+        out.push((Token::Text(text.to_owned()), at));
     }
 }
+
+/// Takes a token and the text that it begins.
+type Push<'a> = dyn FnMut(Token, &str) + 'a;
 
 /// Reads one action up to its end; what follows, and whether the end trims.
-fn action<'a>(mut rest: &'a str, out: &mut Vec<Token>) -> Result<(&'a str, bool), String> {
+fn action<'a>(mut rest: &'a str, push: &mut Push<'_>) -> Result<(&'a str, bool), String> {
     loop {
         let Some(c) = rest.chars().next() else {
             return Err("unclosed action".to_owned());
         };
         if let Some(after) = rest.strip_prefix("}}") {
+            push(Token::Close, rest);
             return Ok((after, false));
         }
         if c.is_ascii_whitespace() {
             let trimmed = rest.trim_start_matches([' ', '\t', '\r', '\n']);
             if let Some(after) = trimmed.strip_prefix("-}}") {
+                push(Token::Close, rest);
                 return Ok((after, true));
             }
-            out.push(Token::Space);
+            push(Token::Space, rest);
             rest = trimmed;
             continue;
         }
         let after = &rest[c.len_utf8()..];
         rest = match c {
-            '"' => quoted(after, out)?,
+            '"' => {
+                let (text, after) = unquote(after, '"').ok_or("unterminated quoted string")?;
+                push(Token::Text2(text), rest);
+                after
+            }
             '`' => {
                 let end = after.find('`').ok_or("unterminated raw quoted string")?;
-                out.push(Token::Text2(after[..end].to_owned()));
+                push(Token::Text2(after[..end].to_owned()), rest);
                 &after[end + 1..]
             }
             '\'' => {
@@ -115,32 +128,38 @@ fn action<'a>(mut rest: &'a str, out: &mut Vec<Token>) -> Result<(&'a str, bool)
                     unquote(after, '\'').ok_or("unterminated character constant")?;
                 let mut chars = text.chars();
                 match (chars.next(), chars.next()) {
-                    (Some(c), None) => out.push(Token::Char(c)),
+                    (Some(c), None) => push(Token::Char(c), rest),
                     _ => return Err(format!("malformed character constant: '{text}'")),
                 }
                 after
             }
-            '(' => sign("(", after, out),
-            ')' => sign(")", after, out),
-            '|' => sign("|", after, out),
-            ',' => sign(",", after, out),
-            '=' => sign("=", after, out),
+            '(' | ')' | '|' | ',' | '=' => {
+                let sign = ["(", ")", "|", ",", "="]
+                    .into_iter()
+                    .find(|sign| rest.starts_with(sign));
+                push(Token::Sign(sign.unwrap_or_default()), rest);
+                after
+            }
             ':' => {
                 let after = after.strip_prefix('=').ok_or("expected :=")?;
-                sign(":=", after, out)
+                push(Token::Sign(":="), rest);
+                after
             }
             '.' if !after.starts_with(|c: char| c.is_ascii_digit()) => {
                 let end = name_end(after);
-                out.push(if end == 0 {
-                    Token::Dot
-                } else {
-                    Token::Field(after[..end].to_owned())
-                });
+                push(
+                    if end == 0 {
+                        Token::Dot
+                    } else {
+                        Token::Field(after[..end].to_owned())
+                    },
+                    rest,
+                );
                 &after[end..]
             }
             '$' => {
                 let end = name_end(after);
-                out.push(Token::Variable(after[..end].to_owned()));
+                push(Token::Variable(after[..end].to_owned()), rest);
                 &after[end..]
             }
             c if c.is_ascii_digit() || matches!(c, '.' | '+' | '-') => {
@@ -149,12 +168,12 @@ fn action<'a>(mut rest: &'a str, out: &mut Vec<Token>) -> Result<(&'a str, bool)
                     .skip(1)
                     .find(|(_, c)| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_')))
                     .map_or(rest.len(), |(at, _)| at);
-                out.push(Token::Number(rest[..end].to_owned()));
+                push(Token::Number(rest[..end].to_owned()), rest);
                 &rest[end..]
             }
             c if c.is_alphabetic() || c == '_' => {
                 let end = name_end(rest);
-                out.push(Token::Word(rest[..end].to_owned()));
+                push(Token::Word(rest[..end].to_owned()), rest);
                 &rest[end..]
             }
             c => {
@@ -167,20 +186,9 @@ fn action<'a>(mut rest: &'a str, out: &mut Vec<Token>) -> Result<(&'a str, bool)
     }
 }
 
-fn sign<'a>(sign: &'static str, after: &'a str, out: &mut Vec<Token>) -> &'a str {
-    out.push(Token::Sign(sign));
-    after
-}
-
 fn name_end(text: &str) -> usize {
     text.find(|c: char| !(c.is_alphanumeric() || c == '_'))
         .unwrap_or(text.len())
-}
-
-fn quoted<'a>(after: &'a str, out: &mut Vec<Token>) -> Result<&'a str, String> {
-    let (text, after) = unquote(after, '"').ok_or("unterminated quoted string")?;
-    out.push(Token::Text2(text));
-    Ok(after)
 }
 
 /// A quoted text up to `end`, its escapes resolved.

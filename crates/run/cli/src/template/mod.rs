@@ -5,23 +5,32 @@
 //! their like). A template that goes beyond is refused with a sentence; it
 //! never prints something else than Go would.
 //!
-//! Data is JSON. Go tells a struct's missing field, which is an error, from a
-//! map's missing key, which prints `<no value>`; JSON cannot, so the evaluator
-//! knows the names under which the engine's answers hold maps.
+//! Data is JSON. docker's client reads it into structs first, so [`types`] says
+//! which fields there are, in which order, and what those are that JSON leaves
+//! out.
 
+mod datum;
 mod eval;
 mod functions;
+mod inspector;
 mod lex;
 mod parse;
 mod print;
+pub(crate) mod types;
+mod write;
 
 use serde_json::Value;
 
+use eval::MissingKey;
 pub(crate) use eval::Mode;
+pub(crate) use inspector::{Inspector, Json, Object};
+pub(crate) use print::html_safe;
 
 /// A parsed template.
 #[derive(Debug)]
 pub(crate) struct Template {
+    name: &'static str,
+    source: String,
     nodes: Vec<parse::Node>,
 }
 
@@ -40,9 +49,24 @@ impl Template {
     /// # Errors
     /// A sentence that begins with `template: :`.
     pub(crate) fn parse(source: &str) -> Result<Self, String> {
-        let tokens = lex::tokens(source)?;
+        Self::parse_named("", source)
+    }
+
+    /// Parses a template that has a name in its errors.
+    ///
+    /// # Errors
+    /// A sentence that begins with `template: NAME:`.
+    pub(crate) fn parse_named(name: &'static str, source: &str) -> Result<Self, String> {
+        let nodes = lex::tokens(source)
+            .and_then(parse::parse)
+            .map_err(|error| match error.strip_prefix("template: :") {
+                Some(rest) => format!("template: {name}:{rest}"),
+                None => error,
+            })?;
         Ok(Self {
-            nodes: parse::parse(tokens)?,
+            name,
+            source: source.to_owned(),
+            nodes,
         })
     }
 
@@ -50,16 +74,15 @@ impl Template {
     ///
     /// # Errors
     /// A sentence that begins with `template: :`.
-    pub(crate) fn execute(&self, data: &Value) -> Result<String, String> {
-        eval::execute(&self.nodes, data, Mode::Row)
+    pub(crate) fn execute_as(&self, data: &Value, mode: Mode) -> Result<String, String> {
+        let (printed, done) = self.print(data, mode);
+        done.map(|()| printed)
     }
 
-    /// Prints the template in another mode.
-    ///
-    /// # Errors
-    /// As [`execute`](Self::execute).
-    pub(crate) fn execute_as(&self, data: &Value, mode: Mode) -> Result<String, String> {
-        eval::execute(&self.nodes, data, mode)
+    /// What the template prints up to its end or to an error, and that error,
+    /// for those who have written the one before they meet the other.
+    pub(crate) fn print(&self, data: &Value, mode: Mode) -> (String, Result<(), String>) {
+        eval::execute(self, data, mode, MissingKey::NoValue)
     }
 
     /// Whether the template reads the field `name` of the dot.

@@ -2,7 +2,7 @@
 
 use serde_json::{Number, Value};
 
-use super::lex::Token;
+use super::lex::{Placed, Token};
 use super::{DEPTH, functions};
 
 /// A piece of a template, to be executed in order.
@@ -30,18 +30,29 @@ pub(super) enum Node {
     Continue,
 }
 
+/// Where a piece stands in its template, in bytes, for an error to tell.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    /// The place that an error names: of a chain of fields, the second.
+    pub(super) at: usize,
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
 /// Commands, each given the value of the one before as its last argument.
 #[derive(Debug, Clone)]
 pub(super) struct Pipeline {
     pub(super) variables: Vec<String>,
     pub(super) declares: bool,
     pub(super) commands: Vec<Command>,
+    pub(super) span: Span,
 }
 
 /// An operand with its arguments.
 #[derive(Debug, Clone)]
 pub(super) struct Command {
-    pub(super) operands: Vec<Operand>,
+    pub(super) operands: Vec<(Operand, Span)>,
+    pub(super) span: Span,
 }
 
 #[derive(Debug, Clone)]
@@ -59,7 +70,7 @@ pub(super) enum Operand {
 }
 
 /// Parses a template's tokens.
-pub(super) fn parse(tokens: Vec<Token>) -> Result<Vec<Node>, String> {
+pub(super) fn parse(tokens: Vec<Placed>) -> Result<Vec<Node>, String> {
     let mut parser = Parser {
         tokens,
         at: 0,
@@ -100,17 +111,22 @@ pub(super) fn reads(nodes: &[Node], name: &str) -> bool {
 }
 
 fn pipeline_reads(pipeline: &Pipeline, name: &str) -> bool {
-    pipeline
-        .commands
-        .iter()
-        .flat_map(|command| &command.operands)
-        .any(|operand| match operand {
-            Operand::Field(fields) | Operand::Variable(_, fields) => {
-                fields.first().is_some_and(|field| field == name)
-            }
-            Operand::Nested(nested, _) => pipeline_reads(nested, name),
-            _ => false,
-        })
+    let operands = || {
+        pipeline
+            .commands
+            .iter()
+            .flat_map(|command| &command.operands)
+    };
+    // To encode the dot is to read all of it.
+    let encodes = |(operand, _): &(Operand, Span)| matches!(operand, Operand::Function(function) if function == "json");
+    operands().any(|(operand, _)| match operand {
+        Operand::Field(fields) | Operand::Variable(_, fields) => {
+            fields.first().is_some_and(|field| field == name)
+        }
+        Operand::Nested(nested, _) => pipeline_reads(nested, name),
+        Operand::Dot => operands().any(encodes),
+        _ => false,
+    })
 }
 
 /// What ended a list of nodes.
@@ -120,7 +136,7 @@ enum End {
 }
 
 struct Parser {
-    tokens: Vec<Token>,
+    tokens: Vec<Placed>,
     at: usize,
     depth: usize,
     line: usize,
@@ -134,7 +150,13 @@ impl Parser {
     }
 
     fn peek(&self) -> Option<&Token> {
-        self.tokens.get(self.at)
+        self.tokens.get(self.at).map(|(token, _)| token)
+    }
+
+    /// Where the next token begins.
+    fn place(&self) -> usize {
+        let next = self.tokens.get(self.at).or(self.tokens.last());
+        next.map_or(0, |(_, place)| *place)
     }
 
     fn skip_spaces(&mut self) {
@@ -156,7 +178,7 @@ impl Parser {
         }
         let mut nodes = Vec::new();
         loop {
-            let Some(token) = self.tokens.get(self.at) else {
+            let Some((token, _)) = self.tokens.get(self.at) else {
                 self.depth -= 1;
                 return Ok((nodes, End::Template));
             };
@@ -213,7 +235,7 @@ impl Parser {
 
     fn close(&mut self) -> Result<(), String> {
         self.skip_spaces();
-        match self.tokens.get(self.at) {
+        match self.peek() {
             Some(Token::Close) => {
                 self.at += 1;
                 Ok(())
@@ -283,6 +305,7 @@ impl Parser {
     /// A pipeline up to a `}}` or `)`, which stays.
     fn pipeline(&mut self, in_range: bool) -> Result<Pipeline, String> {
         self.skip_spaces();
+        let start = self.place();
         let (variables, declares) = self.declaration(in_range)?;
         let mut commands = Vec::new();
         loop {
@@ -297,7 +320,7 @@ impl Parser {
             }
             if !commands.is_empty()
                 && !matches!(
-                    command.operands[0],
+                    command.operands[0].0,
                     Operand::Function(_) | Operand::Field(_) | Operand::Variable(..)
                 )
             {
@@ -318,10 +341,16 @@ impl Parser {
         if declares {
             self.variables.extend(variables.iter().cloned());
         }
+        let end = commands.last().map_or(start, |command| command.span.end);
         Ok(Pipeline {
             variables,
             declares,
             commands,
+            span: Span {
+                at: start,
+                start,
+                end,
+            },
         })
     }
 
@@ -369,12 +398,27 @@ impl Parser {
 
     fn command(&mut self) -> Result<Command, String> {
         let mut operands = Vec::new();
+        self.skip_spaces();
+        let start = self.place();
+        let mut end = start;
         loop {
             self.skip_spaces();
-            let Some(operand) = self.operand()? else {
-                return Ok(Command { operands });
+            let start_of_operand = self.place();
+            let Some((operand, at)) = self.operand()? else {
+                let span = Span {
+                    at: start,
+                    start,
+                    end,
+                };
+                return Ok(Command { operands, span });
             };
-            operands.push(operand);
+            end = self.place();
+            let span = Span {
+                at: at.unwrap_or(start_of_operand),
+                start: start_of_operand,
+                end,
+            };
+            operands.push((operand, span));
             match self.peek() {
                 Some(Token::Space | Token::Close | Token::Sign(")" | "|")) | None => {}
                 other => {
@@ -384,7 +428,8 @@ impl Parser {
         }
     }
 
-    fn operand(&mut self) -> Result<Option<Operand>, String> {
+    /// An operand and, where it goes on in fields, the place of the first.
+    fn operand(&mut self) -> Result<Option<(Operand, Option<usize>)>, String> {
         let Some(token) = self.peek().cloned() else {
             return Ok(None);
         };
@@ -395,14 +440,14 @@ impl Parser {
             Token::Number(text) => Operand::Constant(self.number(&text)?),
             Token::Field(name) => {
                 self.at += 1;
-                let fields = self.fields(vec![name]);
-                return Ok(Some(Operand::Field(fields)));
+                let (fields, at) = self.fields(vec![name]);
+                return Ok(Some((Operand::Field(fields), at)));
             }
             Token::Variable(name) => {
                 self.known(&name)?;
                 self.at += 1;
-                let fields = self.fields(Vec::new());
-                return Ok(Some(Operand::Variable(name, fields)));
+                let (fields, at) = self.fields(Vec::new());
+                return Ok(Some((Operand::Variable(name, fields), at)));
             }
             Token::Word(word) => match word.as_str() {
                 "true" => Operand::Constant(Value::Bool(true)),
@@ -424,8 +469,8 @@ impl Parser {
                     return Err(self.error("unclosed left paren"));
                 }
                 self.at += 1;
-                let fields = self.fields(Vec::new());
-                return Ok(Some(Operand::Nested(Box::new(pipeline), fields)));
+                let (fields, at) = self.fields(Vec::new());
+                return Ok(Some((Operand::Nested(Box::new(pipeline), fields), at)));
             }
             _ => return Ok(None),
         };
@@ -433,15 +478,17 @@ impl Parser {
         if matches!(self.peek(), Some(Token::Field(_))) && !matches!(operand, Operand::Dot) {
             return Err(self.error("unexpected . after term"));
         }
-        Ok(Some(operand))
+        Ok(Some((operand, None)))
     }
 
-    fn fields(&mut self, mut fields: Vec<String>) -> Vec<String> {
+    fn fields(&mut self, mut fields: Vec<String>) -> (Vec<String>, Option<usize>) {
+        let first = self.place();
+        let goes_on = matches!(self.peek(), Some(Token::Field(_)));
         while let Some(Token::Field(name)) = self.peek() {
             fields.push(name.clone());
             self.at += 1;
         }
-        fields
+        (fields, goes_on.then_some(first))
     }
 
     fn number(&self, text: &str) -> Result<Value, String> {

@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use super::LABELS_FIELD;
-use super::eval::Datum;
+use super::datum::Datum;
+use super::types::{self, Type};
+use super::write::{Form, float_text, number_text, write};
 use crate::flags::quantity::quote;
 
 /// The widest field and the finest precision of a `printf` verb.
@@ -14,123 +16,65 @@ pub(super) fn datum(value: &Datum, out: &mut String) {
     if value.absent {
         out.push_str("<no value>");
     } else {
-        plain_into(&value.value, value.is_map, out);
+        write(
+            &value.value,
+            value.ty.indirect(),
+            Form { named: false },
+            out,
+        );
     }
+}
+
+/// `%v`, or `%+v` if the fields of structs are `named`.
+fn verb_v(value: &Datum, form: Form) -> String {
+    let mut out = String::new();
+    // To fmt a missing value is nil.
+    write(&value.value, value.ty, form, &mut out);
+    out
 }
 
 /// `%v`
 pub(super) fn plain(value: &Datum) -> String {
-    let mut out = String::new();
-    datum(value, &mut out);
-    out
-}
-
-fn plain_into(value: &Value, _is_map: bool, out: &mut String) {
-    match value {
-        Value::Null => out.push_str("<nil>"),
-        Value::Bool(holds) => out.push_str(if *holds { "true" } else { "false" }),
-        Value::Number(number) => out.push_str(&number_text(number)),
-        Value::String(text) => out.push_str(text),
-        Value::Array(items) => {
-            out.push('[');
-            for (at, item) in items.iter().enumerate() {
-                if at > 0 {
-                    out.push(' ');
-                }
-                plain_into(item, false, out);
-            }
-            out.push(']');
-        }
-        Value::Object(fields) => {
-            out.push_str("map[");
-            let mut names: Vec<&String> =
-                fields.keys().filter(|name| *name != LABELS_FIELD).collect();
-            names.sort();
-            for (at, name) in names.into_iter().enumerate() {
-                if at > 0 {
-                    out.push(' ');
-                }
-                out.push_str(name);
-                out.push(':');
-                plain_into(&fields[name], false, out);
-            }
-            out.push(']');
-        }
-    }
-}
-
-fn number_text(number: &serde_json::Number) -> String {
-    if number.is_i64() || number.is_u64() {
-        return number.to_string();
-    }
-    float_text(number.as_f64().unwrap_or_default())
-}
-
-/// `%v` of a float: the shortest text, an exponent from 1e21 on.
-fn float_text(number: f64) -> String {
-    let magnitude = number.abs();
-    if magnitude != 0.0 && !(1e-4..1e21).contains(&magnitude) {
-        let text = format!("{number:e}");
-        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, digits) = exponent
-            .strip_prefix('-')
-            .map_or(('+', exponent), |digits| ('-', digits));
-        return format!("{mantissa}e{sign}{digits:0>2}");
-    }
-    format!("{number}")
-}
-
-/// A type in the words of an error.
-pub(super) fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "nil",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    }
+    verb_v(value, Form { named: false })
 }
 
 /// `json`: compact, in the fields' own order, without what a row hides.
-pub(super) fn json(value: &Value) -> String {
-    match value {
-        Value::Object(fields) if fields.contains_key(LABELS_FIELD) => {
-            let mut fields = fields.clone();
-            fields.shift_remove(LABELS_FIELD);
-            Value::Object(fields).to_string()
-        }
-        other => other.to_string(),
+pub(super) fn json(datum: &Datum) -> String {
+    let mut value = types::encoded(&datum.value, datum.ty);
+    if let Value::Object(fields) = &mut value {
+        fields.shift_remove(LABELS_FIELD);
     }
+    match datum.ty {
+        // Rows encode themselves, and safe for HTML.
+        Type::Plain if !value.is_string() => html_safe(&value.to_string()),
+        _ => value.to_string(),
+    }
+}
+
+/// JSON whose texts are safe within HTML, as Go has it unless told otherwise.
+pub(crate) fn html_safe(json: &str) -> String {
+    json.replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
 }
 
 /// `print`: spaces between values that are no texts.
 pub(super) fn print(values: &[Datum]) -> String {
     let mut out = String::new();
     for (at, value) in values.iter().enumerate() {
-        if at > 0 && !value.value.is_string() && !values[at - 1].value.is_string() {
+        if at > 0 && !value.is_text() && !values[at - 1].is_text() {
             out.push(' ');
         }
-        out.push_str(&nil_as_fmt(value));
+        out.push_str(&plain(value));
     }
     out
 }
 
 /// `println`: spaces between all values, and a line feed.
 pub(super) fn println(values: &[Datum]) -> String {
-    let mut out = values.iter().map(nil_as_fmt).collect::<Vec<_>>().join(" ");
+    let mut out = values.iter().map(plain).collect::<Vec<_>>().join(" ");
     out.push('\n');
     out
-}
-
-/// To fmt a missing value is nil.
-fn nil_as_fmt(value: &Datum) -> String {
-    if value.absent {
-        "<nil>".to_owned()
-    } else {
-        plain(value)
-    }
 }
 
 /// The flags of a verb.
@@ -204,12 +148,18 @@ pub(super) fn printf(format: &str, values: &[Datum]) -> Result<String, String> {
             continue;
         }
         match values.next() {
+            Some(value) if verb.is_beyond(letter, value) => {
+                return Err(format!(
+                    "%{letter} of {} is not supported",
+                    value.type_name()
+                ));
+            }
             Some(value) => verb.write(letter, value, &mut out),
             None => out.push_str(&format!("%!{letter}(MISSING)")),
         }
     }
     let extra: Vec<String> = values
-        .map(|value| format!("{}={}", type_name(&value.value), nil_as_fmt(value)))
+        .map(|value| format!("{}={}", value.type_name(), plain(value)))
         .collect();
     if !extra.is_empty() {
         out.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
@@ -217,16 +167,44 @@ pub(super) fn printf(format: &str, values: &[Datum]) -> Result<String, String> {
     Ok(out)
 }
 
+/// Whether `%v` of it is more than a number or a text.
+fn writes_whole(datum: &Datum) -> bool {
+    !matches!(datum.value, Value::String(_) | Value::Number(_))
+        || matches!(
+            datum.ty,
+            Type::Time | Type::Duration | Type::FileMode | Type::Pointer(_)
+        )
+}
+
 impl Verb {
+    /// Whether Go would print parts one by one, or source code.
+    fn is_beyond(&self, letter: char, datum: &Datum) -> bool {
+        let of_parts = match &datum.value {
+            Value::Array(items) => letter != 'q' || !items.iter().all(Value::is_string),
+            Value::Object(_) => true,
+            _ => false,
+        };
+        let as_source = letter == 'v' && self.sharp && !datum.value.is_string();
+        as_source || of_parts && !matches!(letter, 'v' | 's' | 'T')
+    }
+
     fn write(&self, letter: char, datum: &Datum, out: &mut String) {
-        let value = &datum.value;
+        let as_text = match &datum.value {
+            Value::Number(number) if datum.is_text() => Some(Value::from(number.to_string())),
+            _ => None,
+        };
+        let value = as_text.as_ref().unwrap_or(&datum.value);
         let bad = || {
-            if value.is_null() {
+            if value.is_null() && !datum.ty.is_typed() {
                 return format!("%!{letter}(<nil>)");
             }
-            format!("%!{letter}({}={})", type_name(value), plain(datum))
+            format!("%!{letter}({}={})", datum.type_name(), plain(datum))
         };
         let is_float = value.as_f64().is_some() && value.as_i64().is_none();
+        if letter == 'v' && writes_whole(datum) {
+            let form = Form { named: self.plus };
+            return self.pad(&verb_v(datum, form), false, out);
+        }
         let text = match (letter, value) {
             ('v', Value::String(text)) | ('s', Value::String(text)) => {
                 if letter == 'v' && self.sharp {
@@ -235,11 +213,13 @@ impl Verb {
                     self.cut(text)
                 }
             }
-            ('v', Value::Number(number)) => {
-                return self.pad(&self.signed(number_text(number)), true, out);
-            }
-            ('v', _) => nil_as_fmt(datum),
+            // A plus of %+v asks for the names of fields.
+            ('v', Value::Number(number)) => return self.pad(&number_text(number), true, out),
+            ('v', _) => plain(datum),
             ('s', Value::Array(_) | Value::Object(_)) => plain(datum),
+            ('s', Value::Null) if matches!(datum.ty, Type::Slice(..) | Type::Map(..)) => {
+                plain(datum)
+            }
             ('q', Value::String(text)) => quote(&self.cut(text)),
             ('q', Value::Array(items)) => {
                 let items: Vec<String> = items
@@ -249,7 +229,8 @@ impl Verb {
                 format!("[{}]", items.join(" "))
             }
             ('t', Value::Bool(holds)) => holds.to_string(),
-            ('T', value) => type_name(value).to_owned(),
+            ('T', Value::Null) if !datum.ty.is_typed() => "<nil>".to_owned(),
+            ('T', _) => datum.type_name(),
             ('d', Value::Number(number)) if !is_float => {
                 return self.pad(&self.signed(number.to_string()), true, out);
             }

@@ -1,6 +1,28 @@
 use serde_json::json;
 
+use super::types::{CONTAINER, TEXTS, Type, embedded, field, structure};
 use super::*;
+
+/// A container with two fields more.
+const DATA: &Type = &structure(
+    "test.Data",
+    &[
+        embedded("InspectResponse", CONTAINER),
+        field("Ratio", &Type::Number("float64")),
+        field("Empty", TEXTS),
+    ],
+);
+
+const ROW: Mode = Mode::Row("*formatter.ContainerContext");
+
+fn inspected(source: &str) -> Result<String, String> {
+    let object = Object {
+        value: data(),
+        ty: DATA,
+        json: Json::Kept,
+    };
+    Inspector::new(Template::parse(source)?).print(&object)
+}
 
 fn data() -> Value {
     json!({
@@ -19,14 +41,12 @@ fn data() -> Value {
     })
 }
 
-/// Each was checked against Go's text/template with docker's functions on the same
-/// data, but for four that docker's own types decide: another case of a name, the
-/// zero value of a map of texts, the order of a struct, a list that is null.
+/// Each was checked against Go's text/template with docker's functions on the
+/// same data.
 #[test]
 fn prints_what_go_prints() {
     for (source, expected) in [
         ("plain", "plain"),
-        ("{{.Id}}", "0123456789abcdef"),
         ("{{.ID}}", "0123456789abcdef"),
         ("{{ .State.Pid }}:{{.State.Running}}", "4242:true"),
         ("{{.Args}}", "[-c exit 3]"),
@@ -82,30 +102,29 @@ fn prints_what_go_prints() {
         ("{{/* nothing */}}x{{- /* here */ -}} y", "xy"),
         ("{{json .Args}}", "[\"-c\",\"exit 3\"]"),
         (
-            "{{json .State}}",
-            "{\"Status\":\"running\",\"Running\":true,\"Pid\":4242,\"ExitCode\":0}",
+            "{{json (index .NetworkSettings.Ports \"80/tcp\")}}",
+            "[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"8080\"}]",
         ),
         ("{{.Config.Env | json}}", "[\"A=1\",\"B=2\"]"),
         ("{{join .Args \" \"}}", "-c exit 3"),
-        ("{{join .Config.Labels \",\"}}", "1,2"),
         (
             "{{upper .Name}} {{lower \"ABC\"}} {{title \"a bc\"}}",
             "/WEB abc A Bc",
         ),
         ("{{index (split .Name \"/\") 1}}", "web"),
-        ("{{truncate .Id 4}}", "0123"),
+        ("{{truncate .ID 4}}", "0123"),
         ("{{pad .Name 1 2}}|", " /web  |"),
         (
             "{{len .Args}} {{len .Name}} {{len .Config.Labels}}",
             "2 4 2",
         ),
-        ("{{slice .Id 0 12}}", "0123456789ab"),
+        ("{{slice .ID 0 12}}", "0123456789ab"),
         (
             "{{printf \"%s|%q|%5d|%-5d|%05d|%.2f|%t|%v|%%\" .Name .Name .State.Pid 7 42 .Ratio true .Args}}",
             "/web|\"/web\"| 4242|7    |00042|0.25|true|[-c exit 3]|%",
         ),
         (
-            "{{printf \"%.12s %x %X %8.3f|\" .Id 255 \"hi\" 1.5}}",
+            "{{printf \"%.12s %x %X %8.3f|\" .ID 255 \"hi\" 1.5}}",
             "0123456789ab ff 6869    1.500|",
         ),
         ("{{printf \"%d\" \"x\"}}", "%!d(string=x)"),
@@ -117,7 +136,7 @@ fn prints_what_go_prints() {
             "0.25 1 97 16 -3",
         ),
         ("{{`raw \\n`}} {{\"\\t\\u00e9\"}}", "raw \\n \té"),
-        ("{{.Config.Cmd}}", "<nil>"),
+        ("{{.Config.Cmd}}", "[]"),
         (
             "{{ne .State.ExitCode 0}} {{lt 1 2}} {{ge \"b\" \"a\"}}",
             "false true true",
@@ -132,13 +151,7 @@ fn prints_what_go_prints() {
         ),
         ("{{.State.Status | upper | printf \"%s!\"}}", "RUNNING!"),
     ] {
-        let expected = expected.to_owned();
-        let template = Template::parse(source).unwrap_or_else(|error| panic!("{source}: {error}"));
-        assert_eq!(
-            template.execute(&data()).as_deref(),
-            Ok(expected.as_str()),
-            "{source}"
-        );
+        assert_eq!(inspected(source).as_deref(), Ok(expected), "{source}");
     }
 }
 
@@ -172,23 +185,82 @@ fn what_cannot_be_parsed_says_why() {
     }
 }
 
+/// The sentences of docker's client, which are those of the second attempt,
+/// on bare JSON.
 #[test]
-fn what_cannot_be_evaluated_says_why() {
-    let run = |source: &str| {
-        Template::parse(source)
-            .unwrap()
-            .execute(&data())
-            .unwrap_err()
-    };
+fn what_cannot_be_evaluated_says_where_and_why() {
+    for (source, expected) in [
+        (
+            "{{.Nope}}",
+            "1:2: executing \"\" at <.Nope>: map has no entry for key \"Nope\"",
+        ),
+        (
+            "a\né{{ .State.Nope }}",
+            "2:11: executing \"\" at <.State.Nope>: map has no entry for key \"Nope\"",
+        ),
+        (
+            "{{with .State}}{{.Nope}}{{end}}",
+            "1:17: executing \"\" at <.Nope>: map has no entry for key \"Nope\"",
+        ),
+        (
+            "{{.Name.First}}",
+            "1:7: executing \"\" at <.Name.First>: can't evaluate field First in type interface {}",
+        ),
+        (
+            "{{ index   .Args   9 }}",
+            "1:3: executing \"\" at <index .Args 9>: error calling index: index out of range: 9",
+        ),
+        (
+            "{{.State.Health.Status}}",
+            "1:8: executing \"\" at <.State.Health.Status>: map has no entry for key \"Health\"",
+        ),
+        (
+            "{{.Config.Cmd.First}}",
+            "1:9: executing \"\" at <.Config.Cmd.First>: nil pointer evaluating interface {}.First",
+        ),
+        (
+            "{{eq .Name 1}}",
+            "1:2: executing \"\" at <eq .Name 1>: error calling eq: incompatible types for comparison",
+        ),
+        (
+            "{{range .Name}}x{{end}}",
+            "1:8: executing \"\" at <.Name>: range can't iterate over /web",
+        ),
+        (
+            "{{.Name \"x\"}}",
+            "1:2: executing \"\" at <.Name>: Name is not a method but has arguments",
+        ),
+        (
+            "{{lower .State}}",
+            "1:8: executing \"\" at <.State>: wrong type for value; expected string; got map[string]interface {}",
+        ),
+        (
+            "{{lower 1}}",
+            "1:8: executing \"\" at <1>: expected string; found 1",
+        ),
+        (
+            "{{printf \"%d\" .State}}",
+            "1:2: executing \"\" at <printf \"%d\" .State>: error calling printf: %d of map[string]interface {} is not supported",
+        ),
+        (
+            "{{json}}",
+            "1:2: executing \"\" at <json>: wrong number of args for json: want 1 got 0",
+        ),
+        (
+            "{{index}}",
+            "1:2: executing \"\" at <index>: wrong number of args for index: want at least 1 got 0",
+        ),
+    ] {
+        let expected = format!("template: :{expected}");
+        assert_eq!(inspected(source), Err(expected), "{source}");
+    }
+    let named = Template::parse_named("version", "{{.A}} {{.B.C}}").unwrap();
+    let (printed, done) = named.print(&json!({"A": "a", "B": "b"}), Mode::Raw);
+    assert_eq!(printed, "a ");
     assert_eq!(
-        run("{{.Nope}}"),
-        "template: :1:2: executing \"\" at <.Nope>: map has no entry for key \"Nope\""
+        done.unwrap_err(),
+        "template: version:1:11: executing \"version\" at <.B.C>: can't evaluate field C in type interface {}"
     );
-    assert!(run("{{.Name.First}}").contains("can't evaluate field First in type string"));
-    assert!(run("{{index .Args 9}}").contains("error calling index: index out of range: 9"));
-    assert!(run("{{.State.Health.Status}}").contains("nil pointer evaluating"));
-    assert!(run("{{eq .Name 1}}").contains("incompatible types for comparison"));
-    assert!(run("{{range .Name}}x{{end}}").contains("range can't iterate over"));
 }
 
 #[test]
@@ -197,7 +269,7 @@ fn rows_have_labels_and_headers_leave_functions_alone() {
     let template =
         Template::parse("{{upper .Names}}\t{{.Label \"com.site.rack-no\"}}\t{{json .}}").unwrap();
     assert_eq!(
-        template.execute(&row).unwrap(),
+        template.execute_as(&row, ROW).unwrap(),
         "WEB\t7\t{\"Names\":\"web\"}"
     );
     let headers = json!({"Names": "names"});
@@ -212,7 +284,7 @@ fn rows_have_labels_and_headers_leave_functions_alone() {
 fn escapers() {
     let value = json!({"A": "<a href='x'>\"b\" & c=d\\\n\u{e9}</a>", "N": 5});
     let check = |source: &str, expected: &str| {
-        let got = Template::parse(source).unwrap().execute(&value);
+        let got = Template::parse(source).unwrap().execute_as(&value, ROW);
         assert_eq!(got.as_deref(), Ok(expected), "{source}");
     };
     check(
@@ -226,7 +298,7 @@ fn escapers() {
     check("{{urlquery .N \" /é\"}}", "5+%2F%C3%A9");
     check("{{.N | html}}", "5");
     let doubled = "{{".to_owned() + &"js (".repeat(40) + "\"\\\\\"" + &")".repeat(40) + "}}";
-    let grown = Template::parse(&doubled).map(|template| template.execute(&value).is_err());
+    let grown = Template::parse(&doubled).map(|template| template.execute_as(&value, ROW).is_err());
     assert!(grown.unwrap_or(true), "escapes of escapes stay small");
 }
 
@@ -241,13 +313,13 @@ fn hostile_templates_stay_small() {
     assert!(
         Template::parse("{{printf \"%99999999d\" 1}}")
             .unwrap()
-            .execute(&data())
+            .execute_as(&data(), ROW)
             .is_err()
     );
     assert!(
         Template::parse("{{pad .Name 4000000000 1}}")
             .unwrap()
-            .execute(&data())
+            .execute_as(&data(), ROW)
             .is_err()
     );
 }

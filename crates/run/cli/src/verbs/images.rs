@@ -140,7 +140,7 @@ fn images(session: &mut Session, parsed: &Parsed) -> Outcome {
     if parsed.on("digests") && source.starts_with("table") && !source.contains("{{.Digest}}") {
         source.push_str("\t{{.Digest}}");
     }
-    let format = Format::parse(&source)?;
+    let format = Format::parse(&source, "*formatter.imageContext")?;
     let mut filters = parsed.filters("filter");
     if let Some(reference) = parsed
         .args
@@ -153,7 +153,7 @@ fn images(session: &mut Session, parsed: &Parsed) -> Outcome {
         .with_if("all", parsed.on("all"))
         .filtered(&filters);
     let images = session.engine.ask(ask)?;
-    let digests = parsed.on("digests") || format.reads("Digest") && source != "json";
+    let digests = parsed.on("digests") || source.contains("{{.Digest}}");
     let width = Width::of(parsed);
     let mut rows = Vec::new();
     for image in items(&images, "") {
@@ -290,7 +290,7 @@ fn history(session: &mut Session, parsed: &Parsed) -> Outcome {
         quiet: "{{.ID}}",
         ..Shapes::default()
     };
-    let format = Format::parse(source(parsed, shapes))?;
+    let format = Format::parse(source(parsed, shapes), "*image.historyContext")?;
     let path = format!("/images/{}/history", segment(&parsed.args[0]));
     let ask = Ask::get(&path).with_some("platform", platform(parsed)?);
     let entries = session.engine.ask(ask)?;

@@ -8,7 +8,8 @@ use crate::engine::{Ask, EngineError, segment};
 use crate::failure::{Failure, Outcome, exit};
 use crate::flags::{Flag, Order, Parsed, STRING, SWITCH, flag, letter, quantity};
 use crate::session::Session;
-use crate::template::Template;
+use crate::template::types::{self, Type};
+use crate::template::{Inspector, Json, Object, Template, html_safe};
 
 const FORMAT: Flag = letter("format", 'f', STRING, "json or TEMPLATE");
 const SIZE: Flag = letter("size", 's', SWITCH, "Show sizes of containers");
@@ -82,7 +83,8 @@ pub(super) static IMAGE_INSPECT: Verb = verb(
         show(session, parsed, |session, name| {
             let path = format!("/images/{}/json", segment(name));
             let ask = Ask::get(&path).with_some("platform", platform.as_ref());
-            session.engine.ask_raw(ask).map_err(Failure::from)
+            let bytes = session.engine.ask_raw(ask)?;
+            object(&bytes, types::IMAGE)
         })
     },
 );
@@ -112,7 +114,11 @@ pub(super) static VOLUME_INSPECT: Verb = verb(
     &[("Options", &[FORMAT])],
     |session, parsed| {
         show(session, parsed, |session, name| {
-            get(session, "volumes", name, Sizes::Without)
+            let found = get(session, "volumes", name, Sizes::Without)?;
+            Ok(Object {
+                json: Json::Dropped,
+                ..found
+            })
         })
     },
 );
@@ -151,8 +157,19 @@ fn get(
     collection: &str,
     name: &str,
     sizes: Sizes,
-) -> Result<Vec<u8>, Failure> {
-    fetch(session, collection, name, sizes).map_err(Failure::from)
+) -> Result<Object, Failure> {
+    let (bytes, ty) = fetch(session, collection, name, sizes)?;
+    object(&bytes, ty)
+}
+
+fn object(bytes: &[u8], ty: &'static Type) -> Result<Object, Failure> {
+    let value = serde_json::from_slice(bytes)
+        .map_err(|error| Failure::new(format!("unable to read inspect data: {error}")))?;
+    Ok(Object {
+        value,
+        ty,
+        json: Json::Kept,
+    })
 }
 
 fn fetch(
@@ -160,15 +177,24 @@ fn fetch(
     collection: &str,
     name: &str,
     sizes: Sizes,
-) -> Result<Vec<u8>, EngineError> {
+) -> Result<(Vec<u8>, &'static Type), EngineError> {
     let name = segment(name);
     let path = match collection {
         "containers" | "images" | "plugins" => format!("/{collection}/{name}/json"),
         _ => format!("/{collection}/{name}"),
     };
-    session.engine.ask_raw(
+    let bytes = session.engine.ask_raw(
         Ask::get(&path).with_if("size", sizes == Sizes::With && collection == "containers"),
-    )
+    )?;
+    let ty = match collection {
+        "containers" => types::CONTAINER,
+        "images" => types::IMAGE,
+        "networks" => types::NETWORK,
+        "volumes" => types::VOLUME,
+        // What no engine of ours has is read as bare JSON.
+        _ => types::NOTHING,
+    };
+    Ok((bytes, ty))
 }
 
 fn inspect(session: &mut Session, parsed: &Parsed) -> Outcome {
@@ -199,7 +225,7 @@ fn types() -> String {
 }
 
 /// What has the name: a container, else an image, and so on.
-fn find(session: &mut Session, name: &str, wanted: &str, sizes: Sizes) -> Result<Vec<u8>, Failure> {
+fn find(session: &mut Session, name: &str, wanted: &str, sizes: Sizes) -> Result<Object, Failure> {
     for kind in TYPES {
         let swarm = matches!(*kind, "config" | "node" | "secret" | "service" | "task");
         let fits = if wanted.is_empty() {
@@ -211,11 +237,11 @@ fn find(session: &mut Session, name: &str, wanted: &str, sizes: Sizes) -> Result
             continue;
         }
         match fetch(session, &format!("{kind}s"), name, sizes) {
-            Ok(bytes) => {
+            Ok((bytes, ty)) => {
                 if sizes == Sizes::With && *kind != "container" {
                     session.warn(&format!("WARNING: --size ignored for {kind}"));
                 }
-                return Ok(bytes);
+                return object(&bytes, ty);
             }
             Err(error) if wanted.is_empty() && is_another_kind(&error) => {}
             Err(error) => return Err(error.into()),
@@ -237,27 +263,30 @@ fn is_another_kind(error: &EngineError) -> bool {
 fn show(
     session: &mut Session,
     parsed: &Parsed,
-    mut get: impl FnMut(&mut Session, &str) -> Result<Vec<u8>, Failure>,
+    mut get: impl FnMut(&mut Session, &str) -> Result<Object, Failure>,
 ) -> Outcome {
     let source = parsed.text("format");
-    let template = match source {
+    let mut inspector = match source {
         "" | "json" => None,
-        source => Some(Template::parse(source).map_err(|error| {
-            Failure::new(format!("template parsing error: {error}")).status(exit::BAD_TEMPLATE)
-        })?),
+        source => Some(Inspector::new(Template::parse(source).map_err(
+            |error| {
+                Failure::new(format!("template parsing error: {error}")).status(exit::BAD_TEMPLATE)
+            },
+        )?)),
     };
     let mut failures = Vec::new();
     let mut found = Vec::new();
     let mut out = String::new();
+    // Go escapes for HTML what it encodes itself.
+    let mut escapes = false;
     for name in &parsed.args {
-        let value = get(session, name).and_then(|bytes| {
-            serde_json::from_slice::<Value>(&bytes)
-                .map_err(|error| Failure::new(format!("unable to read inspect data: {error}")))
-        });
-        match (value, &template) {
+        match (get(session, name), &mut inspector) {
             (Err(failure), _) => failures.push(failure.text),
-            (Ok(value), None) => found.push(value),
-            (Ok(value), Some(template)) => match template.execute(&value) {
+            (Ok(object), None) => {
+                escapes |= object.json == Json::Dropped;
+                found.push(object.shown());
+            }
+            (Ok(object), Some(inspector)) => match inspector.print(&object) {
                 Ok(text) => {
                     out.push_str(&text);
                     out.push('\n');
@@ -266,11 +295,14 @@ fn show(
             },
         }
     }
-    match template {
+    match inspector {
         Some(_) if out.is_empty() => out.push('\n'),
         Some(_) => {}
         None if source == "json" => out = format!("{}\n", Value::Array(found)),
         None => out = format!("{}\n", indented(&Value::Array(found))),
+    }
+    if escapes {
+        out = html_safe(&out);
     }
     session.print(&out);
     Failure::joined(failures).map_or(Ok(exit::SUCCESS), Err)

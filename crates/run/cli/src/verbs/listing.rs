@@ -11,6 +11,7 @@ use crate::session::Session;
 use crate::show::listing::{Format, Row, labels_text};
 use crate::show::time::{go_default, now};
 use crate::show::units::{decimal_size, ellipsis, human_duration, short_id};
+use crate::template::{Mode, Template};
 
 static FLAGS: &[Flag] = &[
     letter(
@@ -153,17 +154,15 @@ fn ps(session: &mut Session, parsed: &Parsed) -> Outcome {
         raw: &raw_format(parsed.on("size")),
         raw_quiet: "container_id: {{.ID}}",
     };
-    let format = Format::parse(source(parsed, shapes)).map_err(|failure| {
-        // docker looks at this verb's template before it lists anything.
-        Failure::new(
-            failure
-                .text
-                .replacen("template parsing error", "failed to parse template", 1),
-        )
-    })?;
+    let given = match parsed.text("format") {
+        "" => shapes.configured,
+        given => given,
+    };
+    let template = tried(given)?;
+    let format = Format::parse(source(parsed, shapes), ROW_TYPE)?;
     // Sizes cost the engine a walk: they are asked for where they are shown.
-    let size =
-        parsed.on("size") || (!parsed.given("size") && !parsed.on("quiet") && format.reads("Size"));
+    let size = parsed.on("size")
+        || (!parsed.given("size") && !parsed.on("quiet") && template.reads("Size"));
     let last = parsed.number("last").unwrap_or(-1);
     let limit = if parsed.on("latest") && last == -1 {
         1
@@ -181,10 +180,7 @@ fn ps(session: &mut Session, parsed: &Parsed) -> Outcome {
         .iter()
         .map(|container| row(container, width))
         .collect();
-    let text = format
-        .write(HEADERS, &rows)
-        .map_err(|failure| unknown_field(failure, parsed))?;
-    session.print(&text);
+    session.print(&format.write(HEADERS, &rows)?);
     Ok(exit::SUCCESS)
 }
 
@@ -200,14 +196,19 @@ fn raw_format(size: bool) -> String {
     source
 }
 
-/// Of this verb docker says that the template did not execute.
-fn unknown_field(failure: Failure, parsed: &Parsed) -> Failure {
-    match failure.text.strip_prefix("template parsing error: ") {
-        Some(reason) if !parsed.text("format").is_empty() => {
-            Failure::new(format!("failed to execute template: {reason}"))
-        }
-        _ => failure,
-    }
+/// What docker's client calls a row.
+const ROW_TYPE: &str = "*formatter.ContainerContext";
+
+/// Tries a format as it was given on no container: docker does so for this
+/// verb alone, whether or not there are rows.
+fn tried(format: &str) -> Result<Template, Failure> {
+    let template = Template::parse(format)
+        .map_err(|error| Failure::new(format!("failed to parse template: {error}")))?;
+    let nothing = row(&json!({}), Width::Whole);
+    template
+        .execute_as(&nothing.0, Mode::Row(ROW_TYPE))
+        .map_err(|error| Failure::new(format!("failed to execute template: {error}")))?;
+    Ok(template)
 }
 
 /// A container as a row.

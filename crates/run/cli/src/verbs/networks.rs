@@ -43,7 +43,7 @@ fn ls(session: &mut Session, parsed: &Parsed) -> Outcome {
         raw: "network_id: {{.ID}}\nname: {{.Name}}\ndriver: {{.Driver}}\nscope: {{.Scope}}\n",
         raw_quiet: "network_id: {{.ID}}",
     };
-    let format = Format::parse(source(parsed, shapes))?;
+    let format = Format::parse(source(parsed, shapes), "*network.networkContext")?;
     let networks = session
         .engine
         .ask(Ask::get("/networks").filtered(&parsed.filters("filter")))?;

@@ -2,7 +2,7 @@
 
 use std::io::BufReader;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Arity, Place, Verb, at, items, number, text};
 use crate::engine::{Ask, segment};
@@ -11,7 +11,7 @@ use crate::flags::{FILTER, Order, Parsed, STRING, flag, letter};
 use crate::session::Session;
 use crate::show::table::align;
 use crate::show::time::{engine_timestamp, rfc3339_nanos};
-use crate::template::Template;
+use crate::template::{Mode, Template, types};
 use crate::terminal;
 
 pub(super) static TOP: Verb = Verb {
@@ -160,7 +160,7 @@ fn events(session: &mut Session, parsed: &Parsed) -> Outcome {
         "json" => Some("{{json .}}"),
         source => Some(source),
     };
-    let template = template.map(Template::parse).transpose().map_err(|error| {
+    let template = template.map(event_template).transpose().map_err(|error| {
         Failure::new(format!("Error parsing format: {error}")).status(exit::BAD_TEMPLATE)
     })?;
     let moment = |name: &str| match parsed.text(name) {
@@ -181,15 +181,25 @@ fn events(session: &mut Session, parsed: &Parsed) -> Outcome {
                 error.to_string()
             })
         })?;
-        let line = match &template {
-            Some(template) => template.execute(&event).map_err(Failure::new)?,
-            None => event_line(&event),
+        let (mut line, done) = match &template {
+            Some(template) => template.print(&event, Mode::Typed(types::EVENT)),
+            None => (event_line(&event), Ok(())),
         };
-        if terminal::write_stdout(format!("{line}\n").as_bytes()).is_err() {
+        line.push('\n');
+        if terminal::write_stdout(line.as_bytes()).is_err() {
             return Ok(exit::FAILURE);
         }
+        done.map_err(Failure::new)?;
     }
     Ok(exit::SUCCESS)
+}
+
+/// A template that is known to fit an event: one that names a field which no
+/// event has is refused before the first.
+fn event_template(source: &str) -> Result<Template, String> {
+    let template = Template::parse(source)?;
+    template.execute_as(&json!({}), Mode::Typed(types::EVENT_POINTER))?;
+    Ok(template)
 }
 
 /// An event for people: when, what happened to whom, and what is known of it.

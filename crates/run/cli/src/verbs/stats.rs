@@ -159,7 +159,7 @@ fn stats(session: &mut Session, parsed: &Parsed) -> Outcome {
         table: TABLE,
         ..Shapes::default()
     };
-    let format = Format::parse(source(parsed, shapes))?;
+    let format = Format::parse(source(parsed, shapes), "*container.statsContext")?;
     let series = if parsed.on("no-stream") {
         Series::One
     } else {

@@ -10,7 +10,7 @@ use crate::session::Session;
 use crate::show::table::align;
 use crate::show::time::ansi_c;
 use crate::show::units::binary_size;
-use crate::template::Template;
+use crate::template::{Mode, Template, types};
 
 const FORMAT: Flag = letter("format", 'f', STRING, "json or TEMPLATE");
 
@@ -37,15 +37,17 @@ pub(super) static INFO: Verb = Verb {
 };
 
 /// The user's template, if there is one.
-fn template(parsed: &Parsed) -> Result<Option<Template>, Failure> {
+fn template(name: &'static str, parsed: &Parsed) -> Result<Option<Template>, Failure> {
     let source = match parsed.text("format") {
         "" => return Ok(None),
         "json" => "{{json .}}",
         source => source,
     };
-    Template::parse(source).map(Some).map_err(|error| {
-        Failure::new(format!("template parsing error: {error}")).status(exit::BAD_TEMPLATE)
-    })
+    Template::parse_named(name, source)
+        .map(Some)
+        .map_err(|error| {
+            Failure::new(format!("template parsing error: {error}")).status(exit::BAD_TEMPLATE)
+        })
 }
 
 fn client(session: &Session) -> Map<String, Value> {
@@ -77,7 +79,7 @@ fn architecture() -> &'static str {
 }
 
 fn version(session: &mut Session, parsed: &Parsed) -> Outcome {
-    let template = template(parsed)?;
+    let template = template("version", parsed)?;
     let server = session.engine.ask(Ask::get("/version"));
     let client = client(session);
     let shown = match &server {
@@ -87,10 +89,10 @@ fn version(session: &mut Session, parsed: &Parsed) -> Outcome {
     match template {
         Some(template) => {
             let data = json!({"Client": client, "Server": shown});
-            let printed = template.execute(&data);
-            session.line(printed.as_deref().unwrap_or_default());
+            let (printed, done) = template.print(&data, Mode::Typed(types::VERSION));
+            session.line(&printed);
             if server.is_ok() {
-                printed.map_err(Failure::new)?;
+                done.map_err(Failure::new)?;
             }
         }
         None => session.line(align(&version_text(&client, &shown), 20, 1).trim_end_matches('\n')),
@@ -121,14 +123,13 @@ fn normal_server(server: &Value) -> Value {
         server["Components"] =
             json!([{"Name": "Engine", "Version": text(&server, "Version"), "Details": details}]);
     }
-    let build_time = text(&server, "BuildTime").to_owned();
     if let Some(components) = server["Components"].as_array_mut() {
         for component in components
             .iter_mut()
             .filter(|component| text(component, "Name") == "Engine")
         {
-            if component["Details"]["BuildTime"].is_string() {
-                component["Details"]["BuildTime"] = json!(ansi_c(&build_time));
+            if let Some(Value::String(built)) = component["Details"].get_mut("BuildTime") {
+                *built = ansi_c(built);
             }
         }
     }
@@ -204,7 +205,7 @@ fn version_text(client: &Map<String, Value>, server: &Value) -> String {
 }
 
 fn info(session: &mut Session, parsed: &Parsed) -> Outcome {
-    let template = template(parsed)?;
+    let template = template("", parsed)?;
     let server = session.engine.ask(Ask::get("/info"));
     if let Some(template) = template {
         let mut data = match &server {
@@ -216,9 +217,10 @@ fn info(session: &mut Session, parsed: &Parsed) -> Outcome {
         client.insert("Plugins".to_owned(), json!([]));
         client.insert("Warnings".to_owned(), Value::Null);
         data.insert("ClientInfo".to_owned(), Value::Object(client));
-        let text = template.execute(&Value::Object(data));
+        let (printed, done) = template.print(&Value::Object(data), Mode::Typed(types::INFO));
         server?;
-        session.line(&text.map_err(Failure::new)?);
+        session.line(&printed);
+        done.map_err(Failure::new)?;
         return Ok(exit::SUCCESS);
     }
     session.print(&format!(

@@ -11,7 +11,7 @@ use crate::session::Session;
 use crate::show::listing::{Format, Row};
 use crate::show::time::{now, seconds_of};
 use crate::show::units::{decimal_size, human_duration, short_id};
-use crate::template::Template;
+use crate::template::{Mode, Template};
 
 pub(super) static DF: Verb = Verb {
     names: &["system df"],
@@ -153,7 +153,7 @@ fn df(session: &mut Session, parsed: &Parsed) -> Outcome {
     if verbose {
         return verbose_df(session, given, &answer);
     }
-    let format = Format::parse(match given {
+    let source = match given {
         "" | "table" => {
             "table {{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}"
         }
@@ -161,7 +161,8 @@ fn df(session: &mut Session, parsed: &Parsed) -> Outcome {
             "type: {{.Type}}\ntotal: {{.TotalCount}}\nactive: {{.Active}}\nsize: {{.Size}}\nreclaimable: {{.Reclaimable}}\n"
         }
         format => format,
-    })?;
+    };
+    let format = Format::parse(source, "*formatter.diskUsageImagesContext")?;
     let rows: Vec<Row> = usages(&answer).iter().map(Usage::row).collect();
     const HEADERS: &[(&str, &str)] = &[
         ("Type", "TYPE"),
@@ -173,6 +174,9 @@ fn df(session: &mut Session, parsed: &Parsed) -> Outcome {
     session.print(&format.write(HEADERS, &rows)?);
     Ok(exit::SUCCESS)
 }
+
+/// What docker's client calls the whole of what it shows.
+const DISK_USAGE: &str = "*formatter.diskUsageContext";
 
 fn verbose_df(session: &mut Session, given: &str, answer: &Value) -> Outcome {
     let is_table = matches!(given, "" | "table");
@@ -208,13 +212,13 @@ fn verbose_df(session: &mut Session, given: &str, answer: &Value) -> Outcome {
             "BuildCache": plain(cache_rows),
         });
         let text = template
-            .execute(&data)
-            .map_err(|error| Failure::new(format!("template parsing error: {error}")))?;
+            .execute_as(&data, Mode::Row(DISK_USAGE))
+            .map_err(Failure::new)?;
         session.print(&text);
         return Ok(exit::SUCCESS);
     }
     let write = |source: &str, headers: &[(&str, &str)], rows: &[Row]| {
-        Format::parse(source)?.write(headers, rows)
+        Format::parse(source, DISK_USAGE)?.write(headers, rows)
     };
     let mut out = "Images space usage:\n\n".to_owned();
     out.push_str(&write(

@@ -125,7 +125,7 @@ fn ls(session: &mut Session, parsed: &Parsed) -> Outcome {
         raw: "name: {{.Name}}\ndriver: {{.Driver}}\n",
         raw_quiet: "name: {{.Name}}",
     };
-    let format = Format::parse(source(parsed, shapes))?;
+    let format = Format::parse(source(parsed, shapes), "*formatter.volumeContext")?;
     let answer = session
         .engine
         .ask(Ask::get("/volumes").filtered(&parsed.filters("filter")))?;
