@@ -1,3 +1,3 @@
 //! runc's command line: containers from bundles, without a daemon.
 
-carrack_tests::cases!("runtime": config, hooks, hostile, lifecycle, run);
+carrack_tests::cases!("runtime": config, containerd, hooks, hostile, lifecycle, podman, run);

@@ -5,6 +5,7 @@
 //! images: busybox            needed; loaded once for each engine
 //! peer: skip, why            not run against dockerd
 //! client: not 25.0 26.1, why these docker clients cannot do it
+//! needs: podman conmon       programs; skipped without one
 //!
 //! $ docker run --rm busybox echo hi      run by `sh -c` in the engine's world
 //! | hi                       standard output, line by line
@@ -31,6 +32,8 @@ pub struct Case {
     pub images: Vec<String>,
     /// Why it is not held against dockerd, when it is not.
     pub peer_skip: Option<String>,
+    /// Programs that it calls beside the usual ones.
+    pub needs: Vec<String>,
     /// Docker clients it is not run with, and why.
     pub not_with: Option<NotWith>,
     /// Its commands in order.
@@ -78,6 +81,10 @@ pub fn parse(text: &str) -> Result<Case, String> {
         let value = rest.strip_prefix(' ').unwrap_or(rest);
         if let Some(names) = line.strip_prefix("images:") {
             case.images = names.split_whitespace().map(str::to_owned).collect();
+            continue;
+        }
+        if let Some(programs) = line.strip_prefix("needs:") {
+            case.needs = programs.split_whitespace().map(str::to_owned).collect();
             continue;
         }
         if let Some(why) = line.strip_prefix("peer: skip") {
@@ -157,7 +164,7 @@ mod tests {
     #[test]
     fn reads_every_mark() {
         let case = parse(
-            "# shows\nimages: busybox static\npeer: skip, newer\nclient: not 26.1 27.0, it drops it\n\n$ a \\\n  b\n< in\n| out\n|~ ^x\n| ...\n! err\n= 3\n@ 9\n",
+            "# shows\nimages: busybox static\npeer: skip, newer\nclient: not 26.1 27.0, it drops it\nneeds: p q\n\n$ a \\\n  b\n< in\n| out\n|~ ^x\n| ...\n! err\n= 3\n@ 9\n",
         )
         .unwrap();
         assert_eq!(case.images, ["busybox", "static"]);
@@ -167,6 +174,7 @@ mod tests {
             why: "it drops it".to_owned(),
         };
         assert_eq!(case.not_with, Some(not_with));
+        assert_eq!(case.needs, ["p", "q"]);
         let step = &case.steps[0];
         assert_eq!(
             (step.command.as_str(), step.stdin.as_str()),
@@ -180,7 +188,7 @@ mod tests {
                 Line::Rest
             ]
         );
-        assert_eq!((step.code, step.within.as_secs(), step.line), (3, 9, 6));
+        assert_eq!((step.code, step.within.as_secs(), step.line), (3, 9, 7));
     }
 
     #[test]

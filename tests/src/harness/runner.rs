@@ -26,6 +26,11 @@ pub fn run_case(name: &str) {
         println!("SKIP: {name}: not held against dockerd: {why}");
         return;
     }
+    let is_missing = |program: &&String| engine.sh(&format!("command -v {program}")).code != 0;
+    if let Some(missing) = case.needs.iter().find(is_missing) {
+        println!("SKIP: {name}: {missing} is not installed");
+        return;
+    }
     if let Some(not_with) = &case.not_with {
         let version = engine.client_version();
         if not_with.versions.contains(&version) {
