@@ -26,6 +26,8 @@ pub(crate) struct Entry {
     pub(crate) directory: PathBuf,
     pub(crate) created_at: SystemTime,
     pub(crate) operation: Arc<tokio::sync::Mutex<()>>,
+    /// Clients whose heads are on their way and who are not registered yet.
+    pub(crate) expected: watch::Sender<usize>,
     /// Counts what waiters look at: see [`Progress`].
     pub(crate) progress: watch::Sender<Progress>,
     inner: Mutex<Inner>,
@@ -113,6 +115,7 @@ impl Entry {
             directory,
             created_at,
             operation: Arc::default(),
+            expected: watch::Sender::new(0),
             progress: watch::Sender::new(progress),
             inner: Mutex::new(Inner {
                 new: Arc::new(new),

@@ -24,6 +24,7 @@ mod entry;
 mod error;
 mod etc_files;
 mod exec;
+mod expected;
 mod first_process;
 mod hold;
 mod in_place;
@@ -49,6 +50,7 @@ mod tests;
 
 pub use containers::{Containers, ContainersConfig, View};
 pub use error::Error;
+pub use expected::ExpectedClient;
 pub use hold::Hold;
 pub use in_place::in_place;
 pub use log_stream::{LogEntry, LogQuery, LogSource, LogStream};

@@ -29,7 +29,7 @@ use crate::in_place::in_place;
 use crate::record::{RECORD_VERSION, RunRecord};
 use crate::{
     ContainerEventKind, ContainerId, Containers, Error, IpcMode, LogPolicy, NamespaceMode,
-    NetworkMode, NewContainer, Phase, Result, RootfsAccess, etc_files, rootfs, run, spec,
+    NetworkMode, NewContainer, Phase, Result, RootfsAccess, etc_files, expected, rootfs, run, spec,
 };
 
 /// How long a program may take to be executed: milliseconds, but for a
@@ -120,6 +120,7 @@ impl Containers {
             ports,
             oom_file,
         } = prepared;
+        expected::all_registered(entry).await;
         let sent = send_all(entry, &sandbox, start, &descriptors, relays);
         trace.mark("send");
         drop(descriptors);

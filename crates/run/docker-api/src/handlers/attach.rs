@@ -48,8 +48,13 @@ pub(crate) async fn attach(call: Call) -> Answer {
         },
     };
     let engine = Arc::clone(&call.engine);
+    let expected = match wanted.stream {
+        true => Some(engine.expect_client(&wanted.id)?),
+        false => None,
+    };
     Ok(taken_over(&call, terminal, async move |taken| {
         stream(&engine, wanted, taken).await;
+        drop(expected);
     }))
 }
 

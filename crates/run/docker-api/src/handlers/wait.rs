@@ -31,8 +31,10 @@ pub(crate) async fn wait(call: Call) -> Answer {
         return ok(&json!({"StatusCode": status.code}));
     }
     let engine = Arc::clone(&call.engine);
+    let expected = engine.expect_client(&id)?;
     let response = Response::take_over(StatusCode::OK, async move |taken| {
         hand_over(&engine, &id, condition, taken).await;
+        drop(expected);
     });
     Ok(response
         .with_header(

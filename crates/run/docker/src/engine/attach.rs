@@ -5,7 +5,9 @@
 
 use std::os::fd::OwnedFd;
 
-use carrack_containers::{AttachRequest, ContainerId, Hold, Phase, WaitCondition, WaitReply};
+use carrack_containers::{
+    AttachRequest, ContainerId, ExpectedClient, Hold, Phase, WaitCondition, WaitReply,
+};
 
 use crate::{Error, Result};
 
@@ -47,6 +49,14 @@ impl Engine {
             return Err(Error::Restarting(id));
         }
         Ok((id, container.view.new.stdio.terminal))
+    }
+
+    /// Lets a start wait for a client whose head is about to be written; see
+    /// [`Containers::expect_client`].
+    ///
+    /// [`Containers::expect_client`]: carrack_containers::Containers::expect_client
+    pub fn expect_client(&self, id: &ContainerId) -> Result<ExpectedClient> {
+        Ok(self.containers.expect_client(id)?)
     }
 
     /// Gives an attached client's socket away; the head was written.
