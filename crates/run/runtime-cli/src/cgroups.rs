@@ -10,17 +10,28 @@ use crate::{Error, Result};
 
 const MOUNTED: &str = "/sys/fs/cgroup";
 
-/// Where a container's group is: below each hierarchy's root.
-pub(crate) fn path(spec: &Spec, id: &str) -> String {
+/// Where a container's group is, below each hierarchy's root. One that nobody
+/// gave a place lies below a group of its `--root`: ids are used again in
+/// another.
+pub(crate) fn path(spec: &Spec, root: &Path, id: &str) -> String {
     let linux = spec.linux.as_ref();
     let given = linux.and_then(|linux| linux.cgroups_path.as_deref());
     match given.filter(|path| !path.is_empty()) {
         Some(path) => path.trim_matches('/').to_owned(),
-        None => id.to_owned(),
+        None => format!("{OWN_PARENT}-{:08x}/{id}", fingerprint(root)),
     }
 }
 
-/// Parent of the groups that nobody gave a place.
+/// A number of a root's path, FNV-1a: the same for every call of every build.
+fn fingerprint(root: &Path) -> u32 {
+    let absolute = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+    let bytes = absolute.as_os_str().as_encoded_bytes();
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
+/// Beginning of the parents of groups that nobody gave a place.
 const OWN_PARENT: &str = "carrack-runtime";
 /// Tries to make a group whose parent somebody else removes just then.
 const MAKE_TRIES: u32 = 5;
@@ -74,7 +85,7 @@ pub(crate) fn remove(path: &str) -> Result<()> {
         Err(error) => Err(error),
         Ok(leaf) => {
             leaf.remove()?;
-            if split(path)?.0 == OWN_PARENT {
+            if split(path)?.0.starts_with(OWN_PARENT) {
                 // Another container's group keeps it.
                 let _still_used = leaf.parent().remove();
             }

@@ -55,7 +55,7 @@ pub(crate) fn launch(global: &Global, options: &Options, programs: Programs) -> 
     let bundle = bundle::read(&options.bundle)?;
     let place = Place::make(&global.root, &options.id)?;
     let launched = (|| {
-        let group = cgroups::path(&bundle.spec, &options.id);
+        let group = cgroups::path(&bundle.spec, &global.root, &options.id);
         let leaf = cgroups::make(&group)?;
         let launched = in_group(global, options, programs, &bundle, &place, &leaf, &group);
         if launched.is_err() {
