@@ -3,8 +3,8 @@
 //! Blocks marked `console` are run in order, a page on one engine, in a directory
 //! with `busybox.tar`. Each command must end with 0 and print what the page shows,
 //! numbers and ids aside; a line `…` stands for any others. Blocks marked `sh`
-//! are commands that a test cannot run (building, starting the daemon); they are
-//! allowed on two pages. With dockerd as the engine `docker` is put for `carrack`.
+//! are commands that a test cannot run (building, starting the daemon, other tools); they are
+//! allowed on three pages. With dockerd as the engine `docker` is put for `carrack`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use carrack_tests::harness::{images, inventory, tests_dir};
 use carrack_tests::{Engine, Inventory, Kind, Options, own, skipped};
 
 /// Pages that may have commands which no test runs.
-const WITH_OTHERS: [&str; 2] = ["installing", "first-steps"];
+const WITH_OTHERS: [&str; 3] = ["installing", "first-steps", "runtime"];
 
 /// A command and the output that its page shows.
 #[derive(Debug, PartialEq, Eq)]
@@ -137,6 +137,7 @@ pages! {
     running: "running",
     limits: "limits",
     networks: "networks",
+    runtime: "runtime",
     storage: "storage",
 }
 
