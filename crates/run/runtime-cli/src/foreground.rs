@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use carrack_sys::signal_fd;
 use rustix::event::{PollFd, PollFlags};
@@ -43,8 +43,8 @@ impl Signals {
 
 /// Waits for a child's end; its exit code, 128 + n for a signal.
 pub(crate) fn stay(child: &OwnedFd, signals: &Signals, master: Option<OwnedFd>) -> Result<u8> {
-    let terminal = master.map(Terminal::new);
-    let stayed = follow(child, signals, terminal.as_ref())
+    let mut terminal = master.map(Terminal::new);
+    let stayed = follow(child, signals, terminal.as_mut())
         .map_err(|error| Error::file("wait for", "the program", error));
     if let Some(terminal) = &terminal {
         terminal.give_back();
@@ -58,48 +58,71 @@ pub(crate) fn stay(child: &OwnedFd, signals: &Signals, master: Option<OwnedFd>) 
     Ok(u8::try_from(code).unwrap_or(255))
 }
 
-fn follow(child: &OwnedFd, signals: &Signals, terminal: Option<&Terminal>) -> io::Result<()> {
-    let stdin = rustix::stdio::stdin();
-    let mut feeding = terminal.is_some();
+fn follow(
+    child: &OwnedFd,
+    signals: &Signals,
+    mut terminal: Option<&mut Terminal>,
+) -> io::Result<()> {
     loop {
-        let mut polled = vec![
-            PollFd::new(child, PollFlags::IN),
-            PollFd::new(&signals.0, PollFlags::IN),
-        ];
-        if let Some(terminal) = terminal {
-            polled.push(PollFd::from_borrowed_fd(
-                terminal.master.as_fd(),
-                PollFlags::IN,
-            ));
-            if feeding {
-                polled.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
-            }
+        let (ended, signalled, moves) = wait(child, signals, terminal.as_deref())?;
+        if signalled {
+            pass_on(child, &signals.0, terminal.as_deref())?;
         }
-        match rustix::event::poll(&mut polled, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
+        if let Some(terminal) = &mut terminal {
+            terminal.move_bytes(moves)?;
         }
-        let ready: Vec<bool> = polled.iter().map(|p| !p.revents().is_empty()).collect();
-        drop(polled);
-        if ready[1] {
-            pass_on(child, &signals.0, terminal)?;
-        }
-        if let Some(terminal) = terminal {
-            if ready[2] {
-                terminal.show()?;
-            }
-            if ready.get(3) == Some(&true) {
-                feeding = terminal.feed(stdin)?;
-            }
-        }
-        if ready[0] {
+        if ended {
             // What it wrote last is still to be shown.
-            if let Some(terminal) = terminal {
-                while terminal.has_more() && terminal.show()? {}
+            if let Some(terminal) = &mut terminal {
+                while terminal.has_more() && terminal.is_open {
+                    terminal.show()?;
+                }
             }
             return Ok(());
         }
     }
+}
+
+/// What can be moved without waiting.
+#[derive(Clone, Copy, Debug, Default)]
+struct Moves {
+    output: bool,
+    pending: bool,
+    input: bool,
+}
+
+/// Waits until something happens: the child's end, a signal, bytes.
+fn wait(
+    child: &OwnedFd,
+    signals: &Signals,
+    terminal: Option<&Terminal>,
+) -> io::Result<(bool, bool, Moves)> {
+    let stdin = rustix::stdio::stdin();
+    let nothing = PollFlags::empty();
+    let mut polled = vec![
+        PollFd::new(child, PollFlags::IN),
+        PollFd::new(&signals.0, PollFlags::IN),
+    ];
+    let open = terminal.filter(|terminal| terminal.is_open);
+    if let Some(terminal) = open {
+        let mut wanted = PollFlags::IN;
+        wanted.set(PollFlags::OUT, !terminal.pending.is_empty());
+        polled.push(PollFd::from_borrowed_fd(terminal.master.as_fd(), wanted));
+        if terminal.is_fed && terminal.pending.is_empty() {
+            polled.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
+        }
+    }
+    match rustix::event::poll(&mut polled, None) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let happened = |index: usize| polled.get(index).map_or(nothing, PollFd::revents);
+    let moves = Moves {
+        output: happened(2).intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
+        pending: happened(2).contains(PollFlags::OUT),
+        input: !happened(3).is_empty(),
+    };
+    Ok((!happened(0).is_empty(), !happened(1).is_empty(), moves))
 }
 
 fn pass_on(child: &OwnedFd, signals: &OwnedFd, terminal: Option<&Terminal>) -> io::Result<()> {
@@ -118,6 +141,14 @@ fn pass_on(child: &OwnedFd, signals: &OwnedFd, terminal: Option<&Terminal>) -> i
 struct Terminal {
     master: File,
     before: Option<Termios>,
+    /// Input that the program has not taken yet.
+    pending: Vec<u8>,
+    /// Somebody holds the other side, or may have something to say.
+    is_open: bool,
+    /// There is more to read here.
+    is_fed: bool,
+    /// Nobody sees what is shown any more.
+    is_unseen: bool,
 }
 
 impl Terminal {
@@ -132,6 +163,10 @@ impl Terminal {
         let terminal = Self {
             master: master.into(),
             before,
+            pending: Vec::new(),
+            is_open: true,
+            is_fed: true,
+            is_unseen: false,
         };
         terminal.resize();
         terminal
@@ -157,35 +192,62 @@ impl Terminal {
             && polled[0].revents().contains(PollFlags::IN)
     }
 
-    /// Moves output; false at its end.
-    fn show(&self) -> io::Result<bool> {
+    fn move_bytes(&mut self, moves: Moves) -> io::Result<()> {
+        if moves.output {
+            self.show()?;
+        }
+        if moves.input {
+            self.read_input();
+        }
+        if moves.pending || moves.input {
+            self.feed()?;
+        }
+        Ok(())
+    }
+
+    /// Moves output; what nobody sees is taken all the same, or the program
+    /// would stop.
+    fn show(&mut self) -> io::Result<()> {
         let mut bytes = [0; CHUNK_BYTES];
-        match (&self.master).read(&mut bytes) {
-            Ok(0) => Ok(false),
+        match self.master.read(&mut bytes) {
+            Ok(0) => self.is_open = false,
+            Ok(_) if self.is_unseen => {}
             Ok(count) => {
                 let mut out = io::stdout().lock();
-                out.write_all(&bytes[..count])?;
-                out.flush()?;
-                Ok(true)
+                let shown = out.write_all(&bytes[..count]).and_then(|()| out.flush());
+                self.is_unseen = shown.is_err();
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // Nobody holds the other side any more.
-            Err(error) if error.raw_os_error() == Some(libc::EIO) => Ok(false),
-            Err(error) => Err(error),
+            Err(error) if error.raw_os_error() == Some(libc::EIO) => self.is_open = false,
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn read_input(&mut self) {
+        let mut bytes = [0; CHUNK_BYTES];
+        match rustix::io::read(rustix::stdio::stdin(), &mut bytes) {
+            Ok(0) => self.is_fed = false,
+            Ok(count) => self.pending.extend_from_slice(&bytes[..count]),
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+            Err(_) => self.is_fed = false,
         }
     }
 
-    /// Moves input; false at its end.
-    fn feed(&self, stdin: BorrowedFd<'_>) -> io::Result<bool> {
-        let mut bytes = [0; CHUNK_BYTES];
-        let count = match rustix::io::read(stdin, &mut bytes) {
-            Ok(count) => count,
-            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return Ok(true),
-            Err(_) => 0,
-        };
-        if count > 0 {
-            (&self.master).write_all(&bytes[..count])?;
+    /// Moves input as far as the program takes it.
+    fn feed(&mut self) -> io::Result<()> {
+        while !self.pending.is_empty() {
+            match self.master.write(&self.pending) {
+                Ok(count) => drop(self.pending.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.raw_os_error() == Some(libc::EIO) => {
+                    self.is_open = false;
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(count > 0)
+        Ok(())
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) pid_file: Option<PathBuf>,
     /// Descriptors from 3 on that its program gets.
     pub(crate) preserved: u32,
+    /// How many of them are sockets of an activation, which it is told of.
+    pub(crate) activated: u32,
     /// The socket for its terminal.
     pub(crate) console_socket: Option<String>,
     /// Whether the command waits for its end.
@@ -98,6 +100,11 @@ fn in_group(
     let context = context(leaf, &wanted, filter);
     let mut planned = planner::plan(spec, &context)?;
     planned.plan.process.preserved_descriptors = options.preserved;
+    if options.activated > 0 {
+        let environment = &mut planned.plan.process.environment;
+        environment.push(format!("LISTEN_FDS={}", options.activated));
+        environment.push("LISTEN_PID=1".to_owned());
+    }
     let mut record = record(options, bundle, &wanted, group, &context);
     place.write(&record)?;
     if let Some(filter) = &context.seccomp {
@@ -130,6 +137,8 @@ fn in_group(
     ) {
         sockets::send_terminal(path, &master)?;
     }
+    record.made = true;
+    place.write(&record)?;
     if let Some(path) = &options.pid_file {
         pidfile::write(path, record.pid)?;
     }
@@ -156,6 +165,7 @@ fn record(
         owner: rustix::process::geteuid().as_raw(),
         pid: 0,
         began: 0,
+        made: false,
         cgroup: group.to_owned(),
         in_user_namespace: wanted.has_user(),
         annotations: spec.annotations.clone(),

@@ -2,8 +2,9 @@
 //! the socket that its start comes over.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use carrack_oci::runtime::{Hook, Process};
@@ -40,6 +41,9 @@ pub(crate) struct Record {
     pub(crate) pid: i32,
     /// When that began, in the kernel's ticks: ids are used again.
     pub(crate) began: u64,
+    /// Whether it is made: until then its first process is still in the host's
+    /// root.
+    pub(crate) made: bool,
     /// Its control group below each hierarchy's root.
     pub(crate) cgroup: String,
     /// Whether ids inside are those of a user namespace.
@@ -98,9 +102,12 @@ impl Place {
     /// Makes it; the id is taken from then on.
     pub(crate) fn make(root: &Path, id: &str) -> Result<Self> {
         let place = Self::of(root, id)?;
-        std::fs::create_dir_all(root)
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(root)
             .map_err(|error| Error::file("make the directory", root, error))?;
-        match rustix::fs::mkdir(&place.0, Mode::from_raw_mode(0o711)) {
+        match rustix::fs::mkdir(&place.0, Mode::from_raw_mode(0o700)) {
             Ok(()) => Ok(place),
             Err(rustix::io::Errno::EXIST) => Err(Error::Exists),
             Err(errno) => Err(Error::file("make the directory", &place.0, errno.into())),
@@ -133,14 +140,14 @@ impl Place {
         let (new, path) = (self.path(NEW_FILE), self.path(FILE));
         let text =
             serde_json::to_vec(record).map_err(|error| Error::file("write", &new, error.into()))?;
-        std::fs::write(&new, text).map_err(|error| Error::file("write", &new, error))?;
+        write_private(&new, &text).map_err(|error| Error::file("write", &new, error))?;
         std::fs::rename(&new, &path).map_err(|error| Error::file("write", &path, error))
     }
 
     /// Keeps the filter for programs that are added later.
     pub(crate) fn write_filter(&self, program: &[u8]) -> Result<()> {
         let path = self.path(FILTER);
-        std::fs::write(&path, program).map_err(|error| Error::file("write", path, error))
+        write_private(&path, program).map_err(|error| Error::file("write", path, error))
     }
 
     /// The filter of a container that has one.
@@ -164,6 +171,17 @@ impl Place {
         };
         serde_json::from_slice(&text).map_err(|error| Error::file("read", path, error.into()))
     }
+}
+
+/// A file that nobody else reads: it holds an environment.
+fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(content)
 }
 
 /// A container that is there.
@@ -191,11 +209,13 @@ impl Found {
         if processes::alive(self.record.pid, self.record.began) == Alive::No {
             return Status::Stopped;
         }
-        if self.place.path(START).exists() {
-            return Status::Created;
+        if !self.record.made {
+            return Status::Creating;
         }
-        match cgroups::open(&self.record.cgroup).and_then(|leaf| Ok(leaf.is_frozen()?)) {
+        let frozen = cgroups::open(&self.record.cgroup).and_then(|leaf| Ok(leaf.is_frozen()?));
+        match frozen {
             Ok(true) => Status::Paused,
+            _ if self.place.path(START).exists() => Status::Created,
             _ => Status::Running,
         }
     }

@@ -76,7 +76,9 @@ pub(super) fn run(call: &Call<'_>) -> Result<u8> {
     let child = processes::open(launched.pid, found.record.began);
     started(call, &found)?;
     let child = child.ok_or_else(|| Error::Maker(String::new()))?;
-    let code = foreground::stay(&child, &signals, launched.master)?;
+    let code = foreground::stay(&child, &signals, launched.master).inspect_err(|_| {
+        let _removed = super::delete::force(call.global, &found);
+    })?;
     if !call.parsed.is_set("keep") {
         super::delete::remove(call.global, &found)?;
     }
@@ -101,7 +103,9 @@ fn options(call: &Call<'_>, command: &str, verb: &'static str, stays: Stays) -> 
     if parsed.is_set("no-pivot") {
         return Err(Error::NotYet(not_yet::NO_PIVOT));
     }
-    let preserved = preserved(parsed.number("preserve-fds")?)?;
+    let activated = activated();
+    let asked: u32 = parsed.number("preserve-fds")?.unwrap_or(0);
+    let preserved = preserved(asked.saturating_add(activated))?;
     Ok(Options {
         id: id.clone(),
         bundle: PathBuf::from(
@@ -115,18 +119,28 @@ fn options(call: &Call<'_>, command: &str, verb: &'static str, stays: Stays) -> 
             .filter(|p| !p.is_empty())
             .map(PathBuf::from),
         preserved,
+        activated,
         console_socket: parsed.value("console-socket").map(str::to_owned),
         stays,
         verb,
     })
 }
 
-/// Descriptors to keep: as asked, and those of socket activation.
-pub(super) fn preserved(asked: Option<u32>) -> Result<u32> {
-    let listening = std::env::var("LISTEN_FDS")
-        .ok()
-        .and_then(|count| count.parse().ok());
-    let count = asked.unwrap_or(0).max(listening.unwrap_or(0));
+/// Sockets that were handed to this very process to be passed on.
+fn activated() -> u32 {
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u32>().ok())
+    };
+    match number("LISTEN_PID") {
+        Some(pid) if pid == std::process::id() => number("LISTEN_FDS").unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// Makes sure that descriptors which are to be kept are there.
+pub(super) fn preserved(count: u32) -> Result<u32> {
     if count > MAX_PRESERVED {
         return Err(Error::Usage(format!(
             "--preserve-fds: at most {MAX_PRESERVED}"

@@ -5,7 +5,7 @@ use carrack_runtime::hooks;
 use super::Call;
 use crate::arguments::{Flag, Global, switch};
 use crate::launch::state;
-use crate::record::{Found, Status};
+use crate::record::{Found, Place, Status};
 use crate::{Error, Result, cgroups, log, processes};
 
 pub(super) const FLAGS: &[Flag] = &[switch(
@@ -19,7 +19,11 @@ pub(super) fn delete(call: &Call<'_>) -> Result<u8> {
     };
     let is_forced = call.parsed.is_set("force");
     let found = match Found::new(&call.global.root, id) {
-        Err(Error::NotFound(_)) if is_forced => return Ok(0),
+        // A call that ended early may have left its directory.
+        Err(Error::NotFound(_)) if is_forced => {
+            Place::of(&call.global.root, id)?.remove()?;
+            return Ok(0);
+        }
         other => other?,
     };
     if is_forced {

@@ -1,6 +1,6 @@
 //! `exec`.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use carrack_cgroup::{Leaf, V2Membership};
@@ -66,7 +66,12 @@ pub(super) fn exec(call: &Call<'_>) -> Result<u8> {
     }
     let found = Found::new(&call.global.root, id)?;
     match found.status() {
-        Status::Stopped | Status::Creating => {
+        Status::Creating => {
+            return Err(Error::State(
+                "cannot exec in a container that is still being made".to_owned(),
+            ));
+        }
+        Status::Stopped => {
             return Err(Error::State(
                 "cannot exec in a stopped container".to_owned(),
             ));
@@ -79,7 +84,12 @@ pub(super) fn exec(call: &Call<'_>) -> Result<u8> {
         Status::Created | Status::Running | Status::Paused => {}
     }
     let process = match parsed.value("process").filter(|path| !path.is_empty()) {
-        Some(path) => bundle::read_process(Path::new(path))?,
+        Some(path) => {
+            let mut process = bundle::read_process(Path::new(path))?;
+            let own = &found.record.process.capabilities;
+            process.capabilities = process.capabilities.or_else(|| own.clone());
+            process
+        }
         None => process(&found.record, parsed, arguments)?,
     };
     add(call, &found, &process)
@@ -95,7 +105,7 @@ fn add(call: &Call<'_>, found: &Found, process: &Process) -> Result<u8> {
     };
     let socket = parsed.value("console-socket");
     let console = Console::new(process.terminal, socket, stays)?;
-    let preserved = preserved(parsed.number("preserve-fds")?)?;
+    let preserved = preserved(parsed.number("preserve-fds")?.unwrap_or(0))?;
     let leaf = cgroups::open(&found.record.cgroup)?;
     let mut plan = planner::process_plan(process, &context(found, &leaf)?)?;
     plan.preserved_descriptors = preserved;
@@ -105,22 +115,9 @@ fn add(call: &Call<'_>, found: &Found, process: &Process) -> Result<u8> {
     };
     let mut maker = Maker::start(call.programs, preserved, EXEC)?;
     ask(&maker, found, &leaf, plan)?;
-    let (mut pid, mut master) = (0, None);
-    loop {
-        match maker.next()? {
-            (Made::Prepared { pid: made }, _) => pid = i32::try_from(made).unwrap_or(0),
-            (Made::Console, descriptors) => master = descriptors.into_iter().next(),
-            (Made::Done, _) => break,
-            (Made::Failed(_), _) => {}
-        }
-    }
+    let followed = follow(&mut maker, parsed, &console);
     drop(maker);
-    if let (Console::Socket(path), Some(master)) = (&console, &master) {
-        sockets::send_terminal(path, master)?;
-    }
-    if let Some(path) = parsed.value("pid-file").filter(|path| !path.is_empty()) {
-        pidfile::write(Path::new(path), pid)?;
-    }
+    let (pid, master) = followed?;
     let Some(signals) = signals else {
         return Ok(0);
     };
@@ -132,6 +129,42 @@ fn add(call: &Call<'_>, found: &Found, process: &Process) -> Result<u8> {
         })
         .ok_or_else(|| Error::Maker(String::new()))?;
     foreground::stay(&child, &signals, master)
+}
+
+/// Up to the program's execution; what its caller is told by a file or gets by a
+/// socket comes before that. A failure leaves no program.
+fn follow(maker: &mut Maker, parsed: &Parsed, console: &Console) -> Result<(i32, Option<OwnedFd>)> {
+    let (mut pid, mut master) = (0, None);
+    let mut told = Ok(());
+    loop {
+        match maker.next()? {
+            (Made::Prepared { pid: made }, _) => {
+                pid = i32::try_from(made).unwrap_or(0);
+                let path = parsed.value("pid-file").filter(|path| !path.is_empty());
+                if let Some(path) = path {
+                    told = pidfile::write(Path::new(path), pid);
+                }
+            }
+            (Made::Console, descriptors) => master = descriptors.into_iter().next(),
+            (Made::Done, _) => break,
+            (Made::Failed(_), _) => {}
+        }
+        if let (Console::Socket(path), Some(sent)) = (console, &master)
+            && told.is_ok()
+        {
+            told = sockets::send_terminal(path, sent);
+            master = None;
+        }
+    }
+    if let Err(error) = told {
+        let own = rustix::process::Pid::from_raw(pid);
+        if let Some(own) = own {
+            // This process's own child, so that its number is still its own.
+            let _ended = rustix::process::kill_process(own, rustix::process::Signal::KILL);
+        }
+        return Err(error);
+    }
+    Ok((pid, master))
 }
 
 fn ask(
@@ -188,9 +221,13 @@ fn process(record: &Record, parsed: &Parsed, arguments: &[String]) -> Result<Pro
     if let Some(cwd) = parsed.value("cwd") {
         cwd.clone_into(&mut process.cwd);
     }
-    process
-        .env
-        .extend(parsed.values("env").iter().map(|text| (*text).to_owned()));
+    for variable in parsed.values("env") {
+        let name = variable.split('=').next().unwrap_or_default();
+        process
+            .env
+            .retain(|own| own.split('=').next() != Some(name));
+        process.env.push(variable.to_owned());
+    }
     if parsed.is_set("no-new-privs") {
         process.no_new_privileges = true;
     }

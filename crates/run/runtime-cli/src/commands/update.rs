@@ -55,11 +55,14 @@ pub(super) fn update(call: &Call<'_>) -> Result<u8> {
         &[Status::Created, Status::Running, Status::Paused],
         "container not running",
     )?;
-    let resources = match call.parsed.value("resources") {
+    let mut resources: Resources = match call.parsed.value("resources") {
         Some("-") => read_stdin()?,
         Some(path) => bundle::read_json(Path::new(path))?,
         None => resources(&call.parsed)?,
     };
+    // Callers send back all of a configuration; its devices were decided at the
+    // start, with what every container has.
+    resources.devices = Vec::new();
     let leaf = cgroups::open(&found.record.cgroup)?;
     for ignored in leaf.apply(&resources)? {
         log::warning(call.global, &cgroups::left_out(&ignored));
